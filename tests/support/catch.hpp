@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The one way tests include Catch2, so that they build with version 2 (one header) as well as
+// with version 3 (many).
+
+#pragma once
+
+#if __has_include(<catch2/catch_all.hpp>)
+#include <catch2/catch_all.hpp>
+using Catch::Approx;
+#else
+#include <catch2/catch.hpp>
+#endif
