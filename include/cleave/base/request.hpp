@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What the caller wants: which object, which part of it, with which headers, and how long it may
+// take. How it is done is the policies' business.
+#pragma once
+
+#include <cleave/base/segment.hpp>
+#include <cleave/base/url.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace cleave {
+
+/// A request header of the caller's. Checked before anything is sent: no CR, LF or NUL, and none
+/// of those that the download itself sets.
+struct header {
+    std::string name;
+    std::string value;
+};
+
+/// How long each step may take; all positive.
+struct timeouts {
+    /// Resolving the name and connecting, all addresses together.
+    std::chrono::nanoseconds connect = std::chrono::seconds{15};
+    /// From the request to the end of the response head.
+    std::chrono::nanoseconds head = std::chrono::seconds{30};
+    /// Without a single byte of a body.
+    std::chrono::nanoseconds stall = std::chrono::seconds{30};
+    /// The whole download; none unless set.
+    std::optional<std::chrono::nanoseconds> deadline;
+};
+
+/// One object to download. Plain data; a URL that cannot be read is reported by the download.
+struct request {
+    request() = default;
+    // Implicit, so that `{url}` and a plain string do where a request is asked for.
+    request(std::string_view text) { target = url::parse(text, url_error); }
+    request(std::string const& text) : request(std::string_view{text}) {}
+    request(char const* text) : request(std::string_view{text}) {}
+    request(url where) : target(std::move(where)) {}
+
+    url target;
+    /// Why `target` could not be read from the text given; no error when it could.
+    std::error_code url_error;
+    std::vector<header> headers;
+    std::string user_agent = "cleave";
+    /// The part of the object that is wanted; the whole unless set. A `last` beyond the end of the
+    /// object is taken as its end.
+    std::optional<segment> part;
+    cleave::timeouts timeouts;
+    /// Objects larger than this are refused before a byte is written.
+    std::uint64_t max_size = std::uint64_t{1} << 62;
+    /// Seed of the jitter in waiting times, so that a run can be repeated; 0 takes a random one.
+    std::uint64_t seed = 0;
+
+    /// Asks for a part of the object only, both ends included.
+    request& only(segment bytes) & {
+        part = bytes;
+        return *this;
+    }
+    request&& only(segment bytes) && { return std::move(only(bytes)); }
+
+    /// Adds a request header.
+    request& with_header(std::string name, std::string value) & {
+        headers.push_back({std::move(name), std::move(value)});
+        return *this;
+    }
+    request&& with_header(std::string name, std::string value) && {
+        return std::move(with_header(std::move(name), std::move(value)));
+    }
+};
+
+} // namespace cleave

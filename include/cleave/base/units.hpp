@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Sizes as people write them: 512_KiB, 8_MiB, 1_GiB.
+#pragma once
+
+#include <cstdint>
+
+namespace cleave {
+inline namespace literals {
+
+[[nodiscard]] constexpr std::uint64_t operator""_KiB(unsigned long long n) noexcept {
+    return std::uint64_t{n} << 10;
+}
+[[nodiscard]] constexpr std::uint64_t operator""_MiB(unsigned long long n) noexcept {
+    return std::uint64_t{n} << 20;
+}
+[[nodiscard]] constexpr std::uint64_t operator""_GiB(unsigned long long n) noexcept {
+    return std::uint64_t{n} << 30;
+}
+
+} // namespace literals
+} // namespace cleave
