@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// So many segments of the same size, give or take a byte.
+#pragma once
+
+#include <cleave/plan/concept.hpp>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace cleave {
+
+/// Cuts what is wanted into `parts` segments whose sizes differ by at most one byte. Fewer when
+/// there are fewer bytes than parts; 0 parts count as 1.
+struct even_split {
+    std::uint64_t parts = 8;
+
+    [[nodiscard]] constexpr segment next(segment gap, plan_state const& s) const noexcept {
+        return {gap.first, std::min(gap.last, end_of_part(gap.first, s.wanted))};
+    }
+    [[nodiscard]] constexpr std::uint64_t at_most() const noexcept {
+        return std::max<std::uint64_t>(parts, 1);
+    }
+
+  private:
+    // The first `larger` parts have one byte more than the others.
+    [[nodiscard]] constexpr std::uint64_t end_of_part(std::uint64_t at,
+                                                      segment wanted) const noexcept {
+        std::uint64_t const count = at_most();
+        std::uint64_t const size = wanted.size() / count;
+        std::uint64_t const larger = wanted.size() % count;
+        std::uint64_t const offset = at - wanted.first;
+        std::uint64_t const in_larger = larger * (size + 1);
+        std::uint64_t begin = 0;
+        std::uint64_t length = 0;
+        if (offset < in_larger) {
+            length = size + 1;
+            begin = offset / length * length;
+        } else if (size == 0) {
+            return wanted.last;
+        } else {
+            length = size;
+            begin = in_larger + (offset - in_larger) / length * length;
+        }
+        // The end is reckoned from what is left, so that nothing can wrap.
+        std::uint64_t const left = (wanted.last - wanted.first) - begin;
+        return length - 1 >= left ? wanted.last : wanted.first + begin + (length - 1);
+    }
+};
+
+static_assert(range_planner<even_split>);
+
+} // namespace cleave
