@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The small grammar that all of HTTP's fields are written in: which bytes may stand where, names
+// without regard to case, white space, decimal numbers, comma-separated lists. Knows no field by
+// name, and no locale.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string_view>
+
+namespace cleave::detail {
+
+inline constexpr std::uint8_t http_token = 1;
+inline constexpr std::uint8_t http_text = 2;
+
+/// What each byte may be part of: `http_token` (RFC 9110, section 5.6.2, "tchar"), `http_text`
+/// (section 5.5: HTAB, SP, VCHAR and obs-text, which is all that a value or a reason may hold).
+inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
+    std::array<std::uint8_t, 256> to{};
+    to[0x09] = http_text;
+    for (std::size_t i = 0x20; i < 0x100; ++i) to[i] = i == 0x7f ? 0 : http_text;
+    for (std::size_t i = '0'; i <= '9'; ++i) to[i] |= http_token;
+    for (std::size_t i = 'a'; i <= 'z'; ++i) to[i] |= http_token;
+    for (std::size_t i = 'A'; i <= 'Z'; ++i) to[i] |= http_token;
+    for (char const c : std::string_view{"!#$%&'*+-.^_`|~"})
+        to[static_cast<unsigned char>(c)] |= http_token;
+    return to;
+}();
+
+[[nodiscard]] constexpr bool http_is(char c, std::uint8_t what) noexcept {
+    return (http_bytes[static_cast<unsigned char>(c)] & what) != 0;
+}
+[[nodiscard]] constexpr bool http_all(std::string_view text, std::uint8_t what) noexcept {
+    for (char const c : text)
+        if (!http_is(c, what)) return false;
+    return true;
+}
+[[nodiscard]] constexpr bool http_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+[[nodiscard]] constexpr char http_lower(char c) noexcept {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+/// Equal without regard to the case of ASCII letters, as names of fields, units and codings are.
+[[nodiscard]] constexpr bool http_same(std::string_view a, std::string_view b) noexcept {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (http_lower(a[i]) != http_lower(b[i])) return false;
+    return true;
+}
+
+/// Without optional white space, SP and HTAB, at both ends (RFC 9110, section 5.6.3).
+[[nodiscard]] constexpr std::string_view http_trim(std::string_view text) noexcept {
+    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+    while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+    return text;
+}
+
+/// 1*DIGIT and nothing else; none also for what does not fit 64 bits.
+[[nodiscard]] constexpr std::optional<std::uint64_t> http_number(std::string_view text) noexcept {
+    if (text.empty()) return std::nullopt;
+    std::uint64_t value = 0;
+    for (char const c : text) {
+        if (!http_is_digit(c)) return std::nullopt;
+        auto const digit = static_cast<std::uint64_t>(c - '0');
+        if (value > (std::numeric_limits<std::uint64_t>::max() - digit) / 10) return std::nullopt;
+        value = value * 10 + digit;
+    }
+    return value;
+}
+
+/// Takes the next element off a comma-separated list (RFC 9110, section 5.6.1), trimmed and perhaps
+/// empty; none when the list is used up. For lists without quoted strings.
+[[nodiscard]] constexpr std::optional<std::string_view>
+http_next_element(std::optional<std::string_view>& list) noexcept {
+    if (!list) return std::nullopt;
+    std::size_t const comma = list->find(',');
+    std::string_view const element = http_trim(list->substr(0, comma));
+    if (comma == std::string_view::npos)
+        list.reset();
+    else
+        list->remove_prefix(comma + 1);
+    return element;
+}
+
+} // namespace cleave::detail
