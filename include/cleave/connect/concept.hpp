@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Streams to servers. A connector makes streams; a stream connects, sends requests, and receives
+// without blocking. Neither knows HTTP.
+#pragma once
+
+#include <cleave/base/error.hpp>
+#include <cleave/base/url.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+namespace cleave {
+
+namespace detail {
+// Stands for any completion handler of the form void(std::error_code) in the concept below.
+struct any_handler {
+    void operator()(std::error_code) const {}
+};
+} // namespace detail
+
+/// A byte stream `s`, made by a connector.
+///
+/// | expression                | meaning                                                         |
+/// |---------------------------|-----------------------------------------------------------------|
+/// | `s.async_connect(u, h)`   | resolve and connect to the origin of `url u`; `h(ec)`           |
+/// | `s.async_write(text, h)`  | send all of `std::string_view text`; `h(ec)`                    |
+/// | `s.read_some(to, ec)`     | receive now what is there, `std::size_t`: at least one byte, or |
+/// |                           | `asio::error::would_block`; the peer's end: `asio::error::eof`  |
+/// | `s.async_wait(h)`         | until `read_some` may have something; `h(ec)`                   |
+/// | `s.close()`               | at once; handlers still out are called soon, with any error     |
+///
+/// Laws:
+/// 1. At most one of `async_connect`, `async_write`, `async_wait` is out at a time; its handler is
+///    called exactly once, on the executor that the stream was made with, never from within.
+/// 2. After `close`, `async_connect` may be called again, also while the old handler is still out.
+/// 3. `text` and `to` belong to the caller and live until the handler, or the return.
+template <class S>
+concept byte_stream =
+    requires(S& s, url const& to, std::string_view text, std::span<std::byte> buffer,
+             std::error_code& ec) {
+        s.async_connect(to, detail::any_handler{});
+        s.async_write(text, detail::any_handler{});
+        { s.read_some(buffer, ec) } -> std::same_as<std::size_t>;
+        s.async_wait(detail::any_handler{});
+        { s.close() } noexcept;
+    };
+
+/// The stream that connector `C` makes for `Executor`.
+template <class C, class Executor>
+using stream_of = decltype(std::declval<C&>().make(std::declval<Executor const&>()));
+
+/// A byte connector `c`.
+///
+/// | expression       | meaning                                                                  |
+/// |------------------|--------------------------------------------------------------------------|
+/// | `c.make(ex)`     | a new `byte_stream` on executor `ex`, not yet connected                   |
+/// | `c.check(u)`     | can it reach URLs of this kind at all? `std::error_code`                  |
+/// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`                   |
+///
+/// Called on the download's strand; must not block. Models: `tcp_connector`.
+template <class C, class Executor>
+concept byte_connector = std::move_constructible<C> &&
+                         requires(C& c, Executor const& ex, url const& to, std::error_code ec) {
+                             { c.make(ex) } -> byte_stream;
+                             { c.check(to) } -> std::same_as<std::error_code>;
+                             { c.classify(ec) } noexcept -> std::same_as<cause>;
+                         };
+
+} // namespace cleave

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a file is to a sink: a partial beside its target, written anywhere, made durable, and put
+// under its final name in one step. In production it is the system's; in tests it may be memory.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <system_error>
+
+namespace cleave {
+
+/// A file `f`. Errors are codes of the system, or the library's own on the target.
+///
+/// | expression                | meaning                                                        |
+/// |---------------------------|----------------------------------------------------------------|
+/// | `f.check_target(t, ec)`   | may a file be put at path `t`? changes nothing                 |
+/// | `f.open_partial(p, ec)`   | creates or takes over `p`, locks it, makes it empty            |
+/// | `f.allocate(size, ec)`    | room for `size` bytes; where that cannot be had beforehand, ok |
+/// | `f.write_at(off, b, ec)`  | writes all of `b` at `off`                                     |
+/// | `f.read_at(off, b, ec)`   | fills `b` from `off`; a short file is an error                 |
+/// | `f.resize(size, ec)`      | makes it exactly `size` bytes long                             |
+/// | `f.sync(ec)`              | what was written survives a power cut                          |
+/// | `f.publish(t, ec)`        | the partial becomes `t`, whole, in one step, durably           |
+/// | `f.discard()`             | removes the partial if it is still ours, and closes            |
+///
+/// `read_at` may run beside `write_at` for other bytes. Models: `posix_file`.
+template <class F>
+concept file = std::move_constructible<F> &&
+               requires(F& f, std::string const& path, std::uint64_t offset,
+                        std::span<std::byte const> from, std::span<std::byte> to,
+                        std::error_code& ec) {
+                   f.check_target(path, ec);
+                   f.open_partial(path, ec);
+                   f.allocate(offset, ec);
+                   f.write_at(offset, from, ec);
+                   f.read_at(offset, to, ec);
+                   f.resize(offset, ec);
+                   f.sync(ec);
+                   f.publish(path, ec);
+                   { f.discard() } noexcept;
+               };
+
+} // namespace cleave

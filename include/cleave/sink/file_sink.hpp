@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Bytes go into a file: into `NAME.part` first, and under `NAME` only when all of them are there,
+// right and durable.
+#pragma once
+
+#include <cleave/base/error.hpp>
+#include <cleave/os/posix_file.hpp>
+#include <cleave/sink/concept.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace cleave {
+
+/// Writes with `File` through one buffer. The partial is as long as the object from the start, so
+/// that a full disk is found before anything is fetched. A run that fails removes its partial and
+/// leaves whatever was under the target's name as it was.
+template <file File>
+class basic_file_sink {
+  public:
+    static constexpr sink_traits traits{.concurrent = false, .readable = true, .revocable = true};
+
+    /// `target`: path of the finished file. Errors of the path show when the download starts.
+    explicit basic_file_sink(std::string target, File f = File{})
+        : target_(std::move(target)), file_(std::move(f)) {}
+
+    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
+        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        if (!std::exchange(opened_, true)) file_.open_partial(target_ + ".part", ec);
+        else file_.resize(0, ec);
+        if (ec) {
+            // What could not be taken is somebody else's; it is not ours to remove.
+            return;
+        }
+        if (size) file_.allocate(*size, ec);
+    }
+
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n, std::error_code&) {
+        return {buffer_.get(), std::min(n, buffer_size)};
+    }
+    void commit(std::uint64_t offset, std::size_t n, std::error_code& ec) {
+        file_.write_at(offset, {buffer_.get(), n}, ec);
+    }
+    void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
+        file_.read_at(offset, to, ec);
+    }
+    void sync(std::uint64_t size, std::error_code& ec) {
+        file_.resize(size, ec);
+        if (!ec) file_.sync(ec);
+    }
+    void publish(std::error_code& ec) { file_.publish(target_, ec); }
+    void abandon() noexcept { file_.discard(); }
+
+    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+
+  private:
+    static constexpr std::size_t buffer_size = 256 * 1024;
+
+    std::string target_;
+    File file_;
+    std::unique_ptr<std::byte[]> buffer_;
+    bool opened_ = false;
+};
+
+using file_sink = basic_file_sink<posix_file>;
+
+static_assert(byte_sink<file_sink>);
+
+} // namespace cleave
