@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What the engine wants done. Each is answered by one event, but for those that say otherwise.
+#pragma once
+
+#include <cleave/base/lease.hpp>
+#include <cleave/base/segment.hpp>
+#include <cleave/engine/event.hpp>
+#include <cleave/http/body.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <variant>
+
+namespace cleave::action {
+
+/// Connect this lane: `connected` or `lane_failed`.
+struct connect {
+    lane_id lane = 0;
+};
+/// Send this, then receive bytes of the reply: `head_bytes` or `lane_failed`. `text` lives until
+/// the lane is told to do something else.
+struct send {
+    lane_id lane = 0;
+    std::string_view text;
+    /// Whether the connection was used or idle before, so that bytes may lie in it already.
+    bool reused = false;
+};
+/// Receive more bytes of the reply: `head_bytes` or `lane_failed`.
+struct read_head {
+    lane_id lane = 0;
+};
+/// Receive body bytes into the sink, within this grant and never outside: `grant_ended`.
+struct receive {
+    lane_id lane = 0;
+    segment grant;
+    /// The reply's first grant: what follows is only true of it.
+    bool first = false;
+    /// How many of the last `head_bytes` were the head's; the rest is body.
+    std::size_t head_size = 0;
+    /// Body bytes to drop before the grant.
+    std::uint64_t skip = 0;
+    body_framing framing;
+    /// The grant ends with the last byte that is wanted of this reply.
+    bool last = false;
+    /// The object's end is where the body ends.
+    bool open_ended = false;
+};
+/// Close the lane's connection; whatever it was doing ends without an event. No answer.
+struct close {
+    lane_id lane = 0;
+};
+/// Do this beside the lanes: `job_ended`. `bytes`: what to hash. `size`: of the object's wanted
+/// part, for `open` (unknown when empty) and `sync`.
+struct run {
+    job what = job::open;
+    segment bytes;
+    std::optional<std::uint64_t> size;
+};
+/// Send `woke` at this time, or earlier; replaces the one before. Answered then.
+struct wait_until {
+    instant at{0};
+};
+/// All is done and quiet; the report is final. No answer, and no more actions.
+struct finish {};
+
+} // namespace cleave::action
+
+namespace cleave {
+
+using any_action =
+    std::variant<action::connect, action::send, action::read_head, action::receive, action::close,
+                 action::run, action::wait_until, action::finish>;
+
+} // namespace cleave

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What the engine is told. Times are nanoseconds of any steady clock; bytes come as views that
+// live until `step` returns.
+#pragma once
+
+#include <cleave/base/failure.hpp>
+#include <cleave/base/lease.hpp>
+#include <cleave/verify/concept.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <variant>
+
+namespace cleave {
+
+/// A point of the driver's steady clock.
+using instant = std::chrono::nanoseconds;
+
+/// Blocking work that runs beside the lanes, one at a time.
+enum class job : std::uint8_t {
+    open,        ///< make the sink ready
+    hash,        ///< hash a run of committed bytes
+    finish_hash, ///< the digest of all of them
+    sync,        ///< make the data durable
+    publish,     ///< put it under its final name
+    abandon,     ///< leave nothing under the final name
+};
+
+namespace event {
+
+/// The download begins, unless the driver has found something wrong with it.
+struct started {
+    std::optional<failure> failed{};
+};
+/// A lane's connection stands.
+struct connected {
+    lane_id lane = 0;
+};
+/// Bytes of a reply, before its body.
+struct head_bytes {
+    lane_id lane = 0;
+    std::string_view bytes;
+};
+/// A lane is through with its grant, or with the body, or can do no more.
+struct grant_ended {
+    lane_id lane = 0;
+    /// Bytes committed, from the beginning of the grant.
+    std::uint64_t bytes = 0;
+    /// Whether the body's framing says that it ends here.
+    bool body_ended = false;
+    /// Whether more bytes followed the body's end.
+    bool bytes_left_over = false;
+    std::optional<failure> failed{};
+};
+/// A lane could not connect, send, or receive a head.
+struct lane_failed {
+    lane_id lane = 0;
+    failure what;
+};
+/// A job ended.
+struct job_ended {
+    job what = job::open;
+    std::optional<failure> failed{};
+    /// After `job::finish_hash`.
+    digest_value digest{};
+};
+/// How far a lane is within its present grant.
+struct lane_window {
+    /// Bytes of the grant that are in place.
+    std::uint64_t in_place = 0;
+    /// Bytes that were read at all, framing and dropped bytes among them.
+    std::uint64_t read = 0;
+};
+/// The time asked for has come. `lanes` has one window for each lane.
+struct woke {
+    std::span<lane_window const> lanes;
+};
+/// The caller does not want it any more.
+struct cancelled {};
+
+} // namespace event
+
+using any_event =
+    std::variant<event::started, event::connected, event::head_bytes, event::grant_ended,
+                 event::lane_failed, event::job_ended, event::woke, event::cancelled>;
+
+} // namespace cleave

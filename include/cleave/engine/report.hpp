@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a download did, for better or worse. Comes with success and with failure alike.
+#pragma once
+
+#include <cleave/base/failure.hpp>
+#include <cleave/base/identity.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+namespace cleave {
+
+struct report {
+    /// Bytes in place, of those that were wanted.
+    std::uint64_t bytes = 0;
+    /// What the server said of the object.
+    cleave::identity identity;
+    /// Whether the server sent ranges; without, one lane carried everything.
+    bool ranges = true;
+    /// False where the end of the connection was the only sign of the object's end.
+    bool length_verified = true;
+    /// Whether a digest was compared, and fitted.
+    bool digest_verified = false;
+
+    /// Lanes that brought at least one byte.
+    std::uint32_t lanes = 0;
+    /// Connections made, and requests sent over them.
+    std::uint64_t connections = 0;
+    std::uint64_t requests = 0;
+    /// Attempts that failed and were followed by another.
+    std::uint64_t retries = 0;
+    /// Requests sent again because a kept connection had died unused; not counted as retries.
+    std::uint64_t stale_connections = 0;
+    /// Times the download began again from its first byte.
+    std::uint64_t restarts = 0;
+    /// Body bytes received more than once, or dropped.
+    std::uint64_t bytes_twice = 0;
+    /// Body bytes copied in user space: those that came along with heads, or in chunks.
+    std::uint64_t bytes_copied = 0;
+    /// Windows handed out to lanes; one event each, however many reads it took.
+    std::uint64_t grants = 0;
+    /// Reads that brought body bytes straight into the sink's memory.
+    std::uint64_t reads = 0;
+
+    /// From the start to the first accepted reply, to the last byte, and to the end.
+    std::chrono::nanoseconds to_first_reply{0};
+    std::chrono::nanoseconds to_last_byte{0};
+    std::chrono::nanoseconds elapsed{0};
+
+    /// Why it failed; empty after success.
+    std::optional<failure> failed;
+};
+
+} // namespace cleave
