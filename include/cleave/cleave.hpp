@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// All of cleave, floor by floor. `download.hpp` alone does where no digest is wanted.
+#pragma once
+
+#include <cleave/base/error.hpp>
+#include <cleave/base/failure.hpp>
+#include <cleave/base/identity.hpp>
+#include <cleave/base/lease.hpp>
+#include <cleave/base/request.hpp>
+#include <cleave/base/segment.hpp>
+#include <cleave/base/segment_set.hpp>
+#include <cleave/base/units.hpp>
+#include <cleave/base/url.hpp>
+#include <cleave/base/version.hpp>
+
+#include <cleave/http/admit.hpp>
+#include <cleave/http/body.hpp>
+#include <cleave/http/content_range.hpp>
+#include <cleave/http/date.hpp>
+#include <cleave/http/request_head.hpp>
+#include <cleave/http/response_head.hpp>
+#include <cleave/http/validator.hpp>
+
+#include <cleave/os/concept.hpp>
+#include <cleave/os/posix_file.hpp>
+
+#include <cleave/plan/concept.hpp>
+#include <cleave/plan/even_split.hpp>
+#include <cleave/plan/fixed_size.hpp>
+#include <cleave/plan/listed_segments.hpp>
+#include <cleave/plan/plan.hpp>
+
+#include <cleave/lanes/concept.hpp>
+#include <cleave/lanes/fixed_lanes.hpp>
+
+#include <cleave/renew/backoff.hpp>
+#include <cleave/renew/concept.hpp>
+
+#include <cleave/verify/concept.hpp>
+#include <cleave/verify/digest.hpp>
+#include <cleave/verify/no_verification.hpp>
+#include <cleave/verify/openssl_hasher.hpp>
+
+#include <cleave/observe/concept.hpp>
+#include <cleave/observe/on_progress.hpp>
+#include <cleave/observe/silent.hpp>
+
+#include <cleave/connect/concept.hpp>
+#include <cleave/connect/tcp.hpp>
+
+#include <cleave/sink/concept.hpp>
+#include <cleave/sink/file_sink.hpp>
+#include <cleave/sink/memory_sink.hpp>
+
+#include <cleave/engine/action.hpp>
+#include <cleave/engine/engine.hpp>
+#include <cleave/engine/event.hpp>
+#include <cleave/engine/lane.hpp>
+#include <cleave/engine/ledger.hpp>
+#include <cleave/engine/report.hpp>
+
+#include <cleave/driver/background.hpp>
+#include <cleave/driver/download_op.hpp>
+
+#include <cleave/download.hpp>

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// The front door: download one object, with or without waiting, with policies of your choice.
+// Includes no OpenSSL header; `cleave.hpp` adds digests.
+#pragma once
+
+#include <cleave/base/error.hpp>
+#include <cleave/base/failure.hpp>
+#include <cleave/base/request.hpp>
+#include <cleave/base/units.hpp>
+#include <cleave/base/version.hpp>
+#include <cleave/connect/tcp.hpp>
+#include <cleave/driver/background.hpp>
+#include <cleave/driver/download_op.hpp>
+#include <cleave/engine/report.hpp>
+#include <cleave/lanes/fixed_lanes.hpp>
+#include <cleave/observe/on_progress.hpp>
+#include <cleave/observe/silent.hpp>
+#include <cleave/plan/even_split.hpp>
+#include <cleave/plan/fixed_size.hpp>
+#include <cleave/plan/listed_segments.hpp>
+#include <cleave/renew/backoff.hpp>
+#include <cleave/sink/file_sink.hpp>
+#include <cleave/sink/memory_sink.hpp>
+#include <cleave/verify/no_verification.hpp>
+
+#include <asio/async_result.hpp>
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+namespace cleave {
+
+/// A handle on a running download. Copies are handles on the same one; every member may be called
+/// from any thread, before, during and after the download. One control serves one download.
+class control {
+public:
+    /// Ends the download with `error::cancelled`, soon. Nothing happens when it has ended.
+    void cancel() const {
+        std::function<void()> call;
+        {
+            std::lock_guard const lock{state_->mutex};
+            state_->cancelled = true;
+            call = state_->cancel;
+        }
+        if (call) call();
+    }
+
+    /// For the driver: what to call for `cancel`; at once, if that was asked for before.
+    void attach(std::function<void()> cancel) const {
+        {
+            std::lock_guard const lock{state_->mutex};
+            state_->cancel = cancel;
+            if (!state_->cancelled) return;
+        }
+        cancel();
+    }
+
+private:
+    struct shared {
+        std::mutex mutex;
+        bool cancelled = false;
+        std::function<void()> cancel;
+    };
+    std::shared_ptr<shared> state_ = std::make_shared<shared>();
+};
+
+/// The timer that a download waits with: Asio's, over any clock.
+template <class Clock>
+struct asio_timer {
+    template <class Executor>
+    using type = asio::basic_waitable_timer<Clock, asio::wait_traits<Clock>, Executor>;
+};
+
+/// How to download: every decision as a class, given by name. Each `with_...` answers with policies
+/// in which one is replaced; the defaults are right for most.
+template <range_planner Planner = fixed_size, lane_rule LaneRule = fixed_lanes,
+          renewal_rule RenewalRule = backoff, content_verifier Verifier = no_verification,
+          observer Observer = silent, class Connector = tcp_connector,
+          class Timer = asio_timer<std::chrono::steady_clock>, class Background = own_thread>
+struct policies {
+    using planner_type = Planner;
+    using lane_rule_type = LaneRule;
+    using renewal_rule_type = RenewalRule;
+    using verifier_type = Verifier;
+    using observer_type = Observer;
+    using connector_type = Connector;
+    using timer_template = Timer;
+    using background_type = Background;
+
+    Planner plan{};
+    LaneRule lanes{};
+    RenewalRule renew{};
+    Verifier verify{};
+    Observer observe{};
+    Connector connect{};
+    Background background{};
+    cleave::control control{};
+    engine_windows windows{};
+
+    /// Which segment next: `even_split`, `fixed_size`, `listed_segments`, or your own.
+    template <range_planner P>
+    [[nodiscard]] auto with_plan(P p) && {
+        return policies<P, LaneRule, RenewalRule, Verifier, Observer, Connector, Timer, Background>{
+            std::move(p),          std::move(lanes),   std::move(renew),
+            std::move(verify),     std::move(observe), std::move(connect),
+            std::move(background), std::move(control), windows};
+    }
+    /// How many lanes: `fixed_lanes`, or your own.
+    template <lane_rule L>
+    [[nodiscard]] auto with_lanes(L l) && {
+        return policies<Planner, L, RenewalRule, Verifier, Observer, Connector, Timer, Background>{
+            std::move(plan),       std::move(l),       std::move(renew),
+            std::move(verify),     std::move(observe), std::move(connect),
+            std::move(background), std::move(control), windows};
+    }
+    /// After a failure: `backoff`, or your own.
+    template <renewal_rule R>
+    [[nodiscard]] auto with_renewal(R r) && {
+        return policies<Planner, LaneRule, R, Verifier, Observer, Connector, Timer, Background>{
+            std::move(plan),       std::move(lanes),   std::move(r),
+            std::move(verify),     std::move(observe), std::move(connect),
+            std::move(background), std::move(control), windows};
+    }
+    /// Are these the right bytes: `no_verification`, `digest`, or your own.
+    template <content_verifier V>
+    [[nodiscard]] auto with_verify(V v) && {
+        return policies<Planner, LaneRule, RenewalRule, V, Observer, Connector, Timer, Background>{
+            std::move(plan),       std::move(lanes),   std::move(renew),
+            std::move(v),          std::move(observe), std::move(connect),
+            std::move(background), std::move(control), windows};
+    }
+    /// Who looks on: `silent`, `on_progress`, or your own.
+    template <observer O>
+    [[nodiscard]] auto with_observer(O o) && {
+        return policies<Planner, LaneRule, RenewalRule, Verifier, O, Connector, Timer, Background>{
+            std::move(plan),       std::move(lanes),   std::move(renew),
+            std::move(verify),     std::move(o),       std::move(connect),
+            std::move(background), std::move(control), windows};
+    }
+    /// Streams to servers: `tcp_connector`, or your own.
+    template <class C>
+    [[nodiscard]] auto with_connector(C c) && {
+        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, C, Timer, Background>{
+            std::move(plan),       std::move(lanes),   std::move(renew),
+            std::move(verify),     std::move(observe), std::move(c),
+            std::move(background), std::move(control), windows};
+    }
+    /// The clock that rules all waiting; `T` has a member template `type<Executor>`, a timer with
+    /// the interface of Asio's `basic_waitable_timer`.
+    template <class T>
+    [[nodiscard]] auto with_timer() && {
+        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, Connector, T,
+                        Background>{std::move(plan),       std::move(lanes),   std::move(renew),
+                                    std::move(verify),     std::move(observe), std::move(connect),
+                                    std::move(background), std::move(control), windows};
+    }
+    /// Where blocking work runs: `own_thread`, `same_thread`.
+    template <class B>
+    [[nodiscard]] auto with_background(B b) && {
+        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, Connector, Timer, B>{
+            std::move(plan),   std::move(lanes),   std::move(renew),
+            std::move(verify), std::move(observe), std::move(connect),
+            std::move(b),      std::move(control), windows};
+    }
+    /// The handle by which the download is to be steered.
+    [[nodiscard]] policies with_control(cleave::control c) && {
+        control = std::move(c);
+        return std::move(*this);
+    }
+    /// Sizes of the engine's windows: grants, the opening request.
+    [[nodiscard]] policies with_windows(engine_windows w) && {
+        windows = w;
+        return std::move(*this);
+    }
+};
+
+namespace detail {
+
+template <class Executor>
+class initiate_download {
+public:
+    using executor_type = Executor;
+    explicit initiate_download(Executor ex) : executor_(std::move(ex)) {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
+
+    template <class Handler, class Sink, class Policies>
+    void operator()(Handler&& handler, request what, Sink sink, Policies how) const {
+        using handler_type = std::decay_t<Handler>;
+        using op = download_op<Executor, handler_type, Sink, Policies>;
+        auto const allocator = asio::get_associated_allocator(handler);
+        auto const control = how.control;
+        std::allocate_shared<op>(allocator, executor_, std::forward<Handler>(handler),
+                                 std::move(what), std::move(sink), std::move(how))
+            ->start(control);
+    }
+
+private:
+    Executor executor_;
+};
+
+} // namespace detail
+
+/// Downloads `what` into `sink` without blocking.
+///
+/// Handler: `void(std::error_code, cleave::report)`, called once, on its associated executor and
+/// never from within this call, when every lane and every blocking job is quiet. Success means
+/// that all bytes are in place, verified if a digest is known, durable and published. After a
+/// failure the report says what happened (`report::failed`).
+///
+/// Errors: those of `cleave::error`, and codes of the system, of Asio and of the policies.
+/// Cancellation: terminal, partial and total alike end in `error::cancelled`.
+/// Threads: the executor may run in several. Handler, `what`, `sink` and `how` are moved in; what
+/// they refer to must live until the handler runs.
+template <class Executor, byte_sink Sink, class Policies, class CompletionToken>
+auto async_download(Executor const& ex, request what, Sink sink, Policies how,
+                    CompletionToken&& token) {
+    return asio::async_initiate<CompletionToken, void(std::error_code, report)>(
+        detail::initiate_download<Executor>{ex}, token, std::move(what), std::move(sink),
+        std::move(how));
+}
+
+/// What a throwing `download` throws: the error code, a message with the particulars and the
+/// remedy, and the report.
+class download_error : public std::system_error {
+public:
+    explicit download_error(cleave::report r)
+        : std::system_error(r.failed->code),
+          report_(std::make_shared<cleave::report>(std::move(r))),
+          what_(std::make_shared<std::string>(report_->failed->message())) {}
+
+    [[nodiscard]] char const* what() const noexcept override { return what_->c_str(); }
+    [[nodiscard]] cleave::report const& report() const noexcept { return *report_; }
+
+private:
+    // Shared, because copying an exception must not throw.
+    std::shared_ptr<cleave::report const> report_;
+    std::shared_ptr<std::string const> what_;
+};
+
+/// Downloads `what` into `sink` and waits for it. Does not throw on failure: `ec` and the report
+/// tell.
+template <byte_sink Sink, class Policies>
+report download(request what, Sink sink, Policies how, std::error_code& ec) {
+    auto context = std::make_unique<asio::io_context>(1);
+    std::optional<report> result;
+    async_download(context->get_executor(), std::move(what), std::move(sink), std::move(how),
+                   [&](std::error_code e, report r) {
+                       ec = e;
+                       result = std::move(r);
+                   });
+    while (!result) context->run_one();
+    context->poll();
+    // A name lookup that hangs cannot be interrupted; it may end on a thread of its own, instead
+    // of keeping the caller.
+    if (!context->stopped()) std::thread{[late = std::move(context)] {}}.detach();
+    return *std::move(result);
+}
+
+/// The same, into the file `path`.
+template <class Policies = policies<>>
+report download(request what, std::string path, std::error_code& ec) {
+    return download(std::move(what), file_sink{std::move(path)}, policies<>{}, ec);
+}
+
+/// Downloads `what` into `sink` and waits for it. Throws `download_error`.
+template <byte_sink Sink, class Policies>
+report download(request what, Sink sink, Policies how) {
+    std::error_code ec;
+    report r = download(std::move(what), std::move(sink), std::move(how), ec);
+    if (ec) throw download_error{std::move(r)};
+    return r;
+}
+
+/// Downloads `what` to the file `path` and waits for it. Throws `download_error`.
+template <class Policies = policies<>>
+report download(request what, std::string path, Policies how = {}) {
+    return download(std::move(what), file_sink{std::move(path)}, std::move(how));
+}
+
+} // namespace cleave

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Where blocking work runs: syncing, hashing, allocating. Beside the lanes, not on their strand.
+#pragma once
+
+#include <asio/execution/context.hpp>
+#include <asio/execution_context.hpp>
+#include <asio/post.hpp>
+#include <asio/query.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <utility>
+
+namespace cleave {
+
+namespace detail {
+
+// One thread per execution context, joined when the context goes.
+class background_service : public asio::execution_context::service {
+  public:
+    using key_type = background_service;
+    static inline asio::execution_context::id id;
+
+    explicit background_service(asio::execution_context& context)
+        : asio::execution_context::service(context) {}
+
+    template <class Work>
+    void post(Work work) {
+        asio::post(pool_, std::move(work));
+    }
+
+  private:
+    void shutdown() override {
+        pool_.stop();
+        pool_.join();
+    }
+    asio::thread_pool pool_{1};
+};
+
+} // namespace detail
+
+/// Runs blocking work on a thread of its own, one for each execution context, shared by its
+/// downloads. The default.
+struct own_thread {
+    template <class Executor, class Work>
+    void post(Executor const& ex, Work work) const {
+        auto& context = asio::query(ex, asio::execution::context);
+        asio::use_service<detail::background_service>(context).post(std::move(work));
+    }
+};
+
+/// Runs blocking work in between, on the executor of the download itself: no second thread, but
+/// everything waits for the disk. For simulations, and for devices with one thread.
+struct same_thread {
+    template <class Executor, class Work>
+    void post(Executor const& ex, Work work) const {
+        asio::post(ex, std::move(work));
+    }
+};
+
+} // namespace cleave

@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Acts. One download as a composed Asio operation: carries out what the engine asks for, tells it
+// what came of it, and decides nothing. Everything runs on one strand but the blocking jobs, which
+// the engine hands out one at a time.
+#pragma once
+
+#include <cleave/base/error.hpp>
+#include <cleave/base/failure.hpp>
+#include <cleave/base/request.hpp>
+#include <cleave/base/segment.hpp>
+#include <cleave/connect/concept.hpp>
+#include <cleave/engine/engine.hpp>
+#include <cleave/sink/concept.hpp>
+
+#include <asio/associated_allocator.hpp>
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/associated_executor.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/error.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/post.hpp>
+#include <asio/strand.hpp>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace cleave::detail {
+
+// What the driver keeps of one lane: the stream, and where it is within a reply.
+template <class Stream>
+struct lane_io {
+    explicit lane_io(Stream s) : stream(std::move(s)) {}
+
+    Stream stream;
+    // Goes up when the lane is closed, so that handlers of before can tell that they are late.
+    std::uint64_t epoch = 0;
+
+    // Heads are read in small pieces, so that few body bytes come along and must be copied.
+    std::array<char, 2048> head_buffer;
+    std::string_view pending; ///< received, not yet used; in `head_buffer` or in `staging`
+    std::string_view decoded; ///< of a chunked body: payload not yet placed
+    std::unique_ptr<char[]> staging;
+
+    action::receive window; ///< the present grant
+    std::uint64_t placed = 0;
+    std::uint64_t read = 0;
+    std::uint64_t skip_left = 0;
+    body_framing framing;
+    std::uint64_t body_left = 0;
+    chunked_decoder chunks;
+    bool chunks_done = false;
+    int budget = 0; ///< reads left before other lanes get their turn
+};
+
+template <class Executor, class Handler, byte_sink Sink, class Policies>
+class download_op
+    : public std::enable_shared_from_this<download_op<Executor, Handler, Sink, Policies>> {
+    using strand_type = asio::strand<Executor>;
+    using timer_type = typename Policies::timer_template::template type<strand_type>;
+    using clock_type = typename timer_type::clock_type;
+    using connector_type = typename Policies::connector_type;
+    using stream_type = stream_of<connector_type, strand_type>;
+    using verifier_type = typename Policies::verifier_type;
+    using engine_type =
+        engine<typename Policies::planner_type, typename Policies::lane_rule_type,
+               typename Policies::renewal_rule_type, verifier_type,
+               typename Policies::observer_type>;
+    using lane_type = lane_io<stream_type>;
+
+    static_assert(byte_connector<connector_type, strand_type>);
+
+  public:
+    download_op(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
+        : executor_(ex), strand_(ex), handler_(std::move(handler)),
+          handler_work_(asio::get_associated_executor(handler_, ex)), io_work_(ex),
+          sink_(std::move(sink)), connector_(std::move(policies.connect)),
+          background_(std::move(policies.background)), observer_(std::move(policies.observe)),
+          engine_(seeded(std::move(what)), std::move(policies.plan),
+                  std::move(policies.lanes), std::move(policies.renew),
+                  std::move(policies.verify), observer_, policies.windows),
+          hasher_(engine_.verifier().make_hasher()), timer_(strand_) {
+        std::size_t const count = engine_.lanes().size();
+        lanes_.reserve(count);
+        for (std::size_t i = 0; i != count; ++i) lanes_.emplace_back(connector_.make(strand_));
+        windows_.resize(count);
+        inbox_.reserve(2 * count + 4);
+    }
+
+    download_op(download_op const&) = delete;
+    download_op& operator=(download_op const&) = delete;
+
+    // The execution context went away under a running download: leave nothing behind.
+    ~download_op() {
+        if (!completed_) sink_.abandon();
+    }
+
+    template <class Control>
+    void start(Control const& control) {
+        auto const weak = this->weak_from_this();
+        auto const cancel = [weak, strand = strand_] {
+            asio::post(strand, [weak] {
+                if (auto self = weak.lock()) self->tell(event::cancelled{});
+            });
+        };
+        auto slot = asio::get_associated_cancellation_slot(handler_);
+        if (slot.is_connected())
+            slot.assign([cancel](asio::cancellation_type type) {
+                if (type != asio::cancellation_type::none) cancel();
+            });
+        control.attach(cancel);
+        asio::post(strand_, [self = this->shared_from_this()] { self->begin(); });
+    }
+
+  private:
+    // ---- events and actions ---------------------------------------------------------------
+
+    void begin() {
+        auto const wrong = [](std::error_code ec, phase where) {
+            cause const kind = ec.category() == error_category()
+                                   ? cause_of(static_cast<error>(ec.value()))
+                                   : cause::storage;
+            return failure{ec, kind, where, 0, std::nullopt, {}};
+        };
+        event::started start;
+        std::error_code ec;
+        auto const& what = engine_.request();
+        if (!what.url_error) ec = connector_.check(what.target);
+        if (ec) start.failed = wrong(ec, phase::setup);
+        if (!ec) sink_.check(ec);
+        if (ec && !start.failed) start.failed = wrong(ec, phase::sink);
+        tell(std::move(start));
+    }
+
+    // An action may bring about an event at once; it then waits its turn in the inbox.
+    void tell(any_event e) {
+        if (finishing_) return;
+        inbox_.push_back(std::move(e));
+        if (std::exchange(telling_, true)) return;
+        for (std::size_t i = 0; i != inbox_.size(); ++i) {
+            engine_.step(std::exchange(inbox_[i], event::started{}), now());
+            while (auto next = engine_.next_action())
+                std::visit([this](auto const& a) { perform(a); }, *next);
+        }
+        inbox_.clear();
+        telling_ = false;
+    }
+
+    [[nodiscard]] static instant now() {
+        return std::chrono::duration_cast<instant>(clock_type::now().time_since_epoch());
+    }
+
+    // Calls `f` as the handler of an asynchronous operation of a lane; not at all if the lane has
+    // been closed since. Handlers all end here, so that `outstanding_` is right.
+    template <class F>
+    [[nodiscard]] auto for_lane(lane_id id, F f) {
+        ++outstanding_;
+        return [self = this->shared_from_this(), id, epoch = lanes_[id].epoch,
+                f = std::move(f)](std::error_code ec) mutable {
+            --self->outstanding_;
+            if (epoch == self->lanes_[id].epoch) f(*self, id, ec);
+            self->complete_when_quiet();
+        };
+    }
+
+    void perform(action::connect const& a) {
+        lanes_[a.lane].stream.async_connect(
+            engine_.request().target,
+            for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
+                if (!ec) return op.tell(event::connected{id});
+                auto const& to = op.engine_.request().target;
+                op.lane_failed(id, ec, phase::connect, "connecting to " + to.host_field());
+            }));
+    }
+
+    void perform(action::send const& a) {
+        lane_type& l = lanes_[a.lane];
+        l.pending = {};
+        l.decoded = {};
+        if (a.reused) {
+            // Nothing may have come since the last reply: what did was not meant for this request.
+            std::error_code ec;
+            (void)l.stream.read_some(std::as_writable_bytes(std::span{l.head_buffer}.first(1)), ec);
+            if (!would_block(ec)) {
+                tell(event::lane_failed{
+                    a.lane, failure::of(error::closed_before_reply, phase::head)});
+                return;
+            }
+        }
+        l.stream.async_write(
+            a.text, for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
+                if (ec) return op.lane_failed(id, ec, phase::head);
+                op.read_head(id);
+            }));
+    }
+
+    void perform(action::read_head const& a) { read_head(a.lane); }
+
+    void perform(action::receive const& a) {
+        lane_type& l = lanes_[a.lane];
+        l.window = a;
+        l.placed = 0;
+        l.read = 0;
+        if (a.first) {
+            l.pending.remove_prefix(a.head_size);
+            l.skip_left = a.skip;
+            l.framing = a.framing;
+            l.body_left = a.framing.length;
+            l.chunks.reset();
+            l.chunks_done = false;
+        }
+        receive(a.lane);
+    }
+
+    void perform(action::close const& a) {
+        lane_type& l = lanes_[a.lane];
+        ++l.epoch;
+        l.stream.close();
+        l.pending = {};
+        l.decoded = {};
+    }
+
+    void perform(action::run const& a) {
+        ++outstanding_;
+        background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
+            event::job_ended ended = self->work(a);
+            // The last owner must not be the thread that runs this.
+            auto strand = self->strand_;
+            asio::post(strand, [self = std::move(self), ended = std::move(ended)]() mutable {
+                --self->outstanding_;
+                self->tell(std::move(ended));
+                self->complete_when_quiet();
+            });
+        });
+    }
+
+    void perform(action::wait_until const& a) {
+        ++outstanding_;
+        auto const at = std::chrono::duration_cast<typename clock_type::duration>(a.at);
+        timer_.expires_at(typename clock_type::time_point{at});
+        timer_.async_wait([self = this->shared_from_this(), set = ++timer_set_](std::error_code) {
+            --self->outstanding_;
+            if (set == self->timer_set_) self->wake();
+            self->complete_when_quiet();
+        });
+    }
+
+    void perform(action::finish const&) {
+        finishing_ = true;
+        for (lane_id i = 0; i != lanes_.size(); ++i) perform(action::close{i});
+        ++timer_set_;
+        timer_.cancel();
+        // Also when nothing is out, the handler must not run within this call.
+        ++outstanding_;
+        asio::post(strand_, [self = this->shared_from_this()] {
+            --self->outstanding_;
+            self->complete_when_quiet();
+        });
+    }
+
+    void wake() {
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            windows_[i] = {lanes_[i].placed, lanes_[i].read};
+        tell(event::woke{windows_});
+    }
+
+    // ---- lanes ----------------------------------------------------------------------------
+
+    [[nodiscard]] static bool would_block(std::error_code ec) noexcept {
+        return ec == asio::error::would_block || ec == asio::error::try_again;
+    }
+
+    void lane_failed(lane_id id, std::error_code ec, phase where, std::string detail = {}) {
+        tell(event::lane_failed{id, {ec, connector_.classify(ec), where, 0, std::nullopt,
+                                     std::move(detail)}});
+    }
+
+    void read_head(lane_id id) {
+        lane_type& l = lanes_[id];
+        std::error_code ec;
+        auto const n = l.stream.read_some(std::as_writable_bytes(std::span{l.head_buffer}), ec);
+        if (would_block(ec)) {
+            l.stream.async_wait(
+                for_lane(id, [](download_op& op, lane_id i, std::error_code e) {
+                    if (e) return op.lane_failed(i, e, phase::head);
+                    op.read_head(i);
+                }));
+            return;
+        }
+        if (ec == asio::error::eof)
+            ec = engine_.lanes()[id].reply.untouched() ? error::closed_before_reply
+                                                       : error::closed_in_head;
+        if (ec) return lane_failed(id, ec, phase::head);
+        l.pending = {l.head_buffer.data(), n};
+        l.budget = reads_in_a_row;
+        tell(event::head_bytes{id, l.pending});
+    }
+
+    // Fills the grant as far as bytes are there, then waits for more.
+    void receive(lane_id id) {
+        lane_type& l = lanes_[id];
+        for (;;) {
+            if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
+            if (l.budget-- <= 0) return take_turns(id);
+            bool const direct = l.framing.is != body_framing::kind::chunked && l.skip_left == 0 &&
+                                l.placed != l.window.grant.size();
+            std::error_code ec;
+            std::error_code sink_error;
+            if (direct) read_into_sink(l, ec, sink_error);
+            else read_into_staging(l, ec);
+            if (sink_error) return grant_ended(id, {.failed = sink_failure(sink_error)});
+            if (would_block(ec)) return wait_for_bytes(id);
+            if (ec == asio::error::eof) return stream_ended(id);
+            if (ec)
+                return grant_ended(id, {.failed = failure{ec, connector_.classify(ec), phase::body,
+                                                          0, std::nullopt, {}}});
+        }
+    }
+
+    void wait_for_bytes(lane_id id) {
+        lanes_[id].stream.async_wait(
+            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
+                op.lanes_[i].budget = reads_in_a_row;
+                if (!ec) return op.receive(i);
+                op.grant_ended(i, {.failed = failure{ec, op.connector_.classify(ec), phase::body, 0,
+                                                     std::nullopt, {}}});
+            }));
+    }
+
+    // A lane with a fast server must not keep the others from theirs.
+    void take_turns(lane_id id) {
+        lanes_[id].budget = reads_in_a_row;
+        asio::post(strand_, [h = for_lane(id, [](download_op& op, lane_id i, std::error_code) {
+                                 op.receive(i);
+                             })]() mutable { h({}); });
+    }
+
+    void stream_ended(lane_id id) {
+        lane_type const& l = lanes_[id];
+        if (l.framing.is == body_framing::kind::until_close && l.skip_left == 0)
+            return grant_ended(id, {.body_ended = true});
+        grant_ended(id, {.failed = failure::of(error::closed_in_body, phase::body)});
+    }
+
+    void grant_ended(lane_id id, event::grant_ended e) {
+        e.lane = id;
+        e.bytes = lanes_[id].placed;
+        tell(std::move(e));
+    }
+
+    // The offset in the sink at which the next byte of this lane goes.
+    [[nodiscard]] std::uint64_t offset_in_sink(lane_type const& l) const noexcept {
+        return l.window.grant.first + l.placed - engine_.wanted().first;
+    }
+
+    // Straight into the sink's memory, never beyond the grant or the body.
+    void read_into_sink(lane_type& l, std::error_code& ec, std::error_code& sink_error) {
+        std::uint64_t n = l.window.grant.size() - l.placed;
+        if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
+        std::span<std::byte> const to = sink_.prepare(offset_in_sink(l), clamp(n), sink_error);
+        if (sink_error) return;
+        std::size_t const got = l.stream.read_some(to, ec);
+        if (got == 0) return;
+        ++reads_;
+        sink_.commit(offset_in_sink(l), got, sink_error);
+        if (!sink_error) place(l, got);
+        l.read += got;
+    }
+
+    void read_into_staging(lane_type& l, std::error_code& ec) {
+        if (!l.staging) l.staging = std::make_unique<char[]>(staging_size);
+        // Bytes to be dropped are read without the ones behind them, which go where they belong.
+        std::size_t n = staging_size;
+        if (l.framing.is != body_framing::kind::chunked && l.skip_left != 0)
+            n = std::min(n, clamp(l.skip_left));
+        auto const got = l.stream.read_some(
+            std::as_writable_bytes(std::span{l.staging.get(), n}), ec);
+        l.pending = {l.staging.get(), got};
+    }
+
+    void place(lane_type& l, std::size_t n) {
+        l.placed += n;
+        if (l.framing.is == body_framing::kind::length) l.body_left -= n;
+    }
+
+    // Puts what was received with the head, or in chunks, where it belongs. Answers with the end
+    // of the grant once nothing more need be read for it.
+    [[nodiscard]] std::optional<event::grant_ended> use_pending(lane_type& l) {
+        for (;;) {
+            if (l.framing.is == body_framing::kind::chunked) {
+                if (!decode(l))
+                    return event::grant_ended{.failed =
+                                                  failure::of(error::bad_chunk, phase::body)};
+            } else if (l.decoded.empty()) {
+                std::uint64_t n = l.pending.size();
+                if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
+                l.decoded = l.pending.substr(0, clamp(n));
+                l.pending.remove_prefix(l.decoded.size());
+            }
+            if (!l.decoded.empty() && l.skip_left != 0) {
+                std::size_t const n = std::min(l.decoded.size(), clamp(l.skip_left));
+                l.decoded.remove_prefix(n);
+                l.skip_left -= n;
+                l.read += n;
+                bytes_dropped_ += n;
+                if (l.framing.is == body_framing::kind::length) l.body_left -= n;
+                continue;
+            }
+            if (l.placed == l.window.grant.size()) return full(l);
+            if (l.decoded.empty()) {
+                bool const ended = l.framing.is == body_framing::kind::chunked
+                                       ? l.chunks_done
+                                       : l.framing.is == body_framing::kind::length &&
+                                             l.body_left == 0;
+                if (ended) return event::grant_ended{.body_ended = true};
+                if (l.pending.empty()) return std::nullopt;
+                continue;
+            }
+            if (auto failed = copy_decoded(l)) return event::grant_ended{.failed = std::move(failed)};
+        }
+    }
+
+    // The grant is full. The last of a reply also asks whether the body ends where it should.
+    [[nodiscard]] std::optional<event::grant_ended> full(lane_type& l) {
+        if (!l.window.last) return event::grant_ended{};
+        event::grant_ended e;
+        switch (l.framing.is) {
+        case body_framing::kind::chunked:
+            if (l.decoded.empty() && !l.chunks_done) {
+                if (l.pending.empty()) return std::nullopt;
+                if (!decode(l)) return e; // a framing doubt behind good bytes: they stay, it goes
+                if (l.decoded.empty() && !l.chunks_done) return std::nullopt;
+            }
+            e.body_ended = l.chunks_done && l.decoded.empty();
+            break;
+        case body_framing::kind::length: e.body_ended = l.body_left == 0; break;
+        default: break;
+        }
+        e.bytes_left_over = !l.pending.empty() || !l.decoded.empty();
+        return e;
+    }
+
+    // Decodes until there is payload, or the input is used up. False: the chunks are damaged.
+    [[nodiscard]] bool decode(lane_type& l) {
+        while (l.decoded.empty() && !l.pending.empty() && !l.chunks_done) {
+            auto const piece = l.chunks.decode(l.pending);
+            l.pending.remove_prefix(piece.consumed);
+            l.read += piece.consumed;
+            l.decoded = piece.data;
+            if (piece.is == chunked_decoder::state::failed) return false;
+            l.chunks_done = piece.is == chunked_decoder::state::done;
+            if (piece.consumed == 0 && piece.data.empty()) break;
+        }
+        return true;
+    }
+
+    [[nodiscard]] std::optional<failure> copy_decoded(lane_type& l) {
+        std::uint64_t const room = l.window.grant.size() - l.placed;
+        std::error_code ec;
+        std::span<std::byte> const to = sink_.prepare(
+            offset_in_sink(l), std::min(l.decoded.size(), clamp(room)), ec);
+        if (ec) return sink_failure(ec);
+        std::size_t const n = std::min({to.size(), l.decoded.size(), clamp(room)});
+        std::memcpy(to.data(), l.decoded.data(), n);
+        sink_.commit(offset_in_sink(l), n, ec);
+        if (ec) return sink_failure(ec);
+        l.decoded.remove_prefix(n);
+        bytes_copied_ += n;
+        l.read += n;
+        place(l, n);
+        return std::nullopt;
+    }
+
+    [[nodiscard]] static std::size_t clamp(std::uint64_t n) noexcept {
+        return static_cast<std::size_t>(
+            std::min<std::uint64_t>(n, std::numeric_limits<std::size_t>::max() / 2));
+    }
+
+    // ---- jobs: not on the strand, but never two at once -----------------------------------
+
+    [[nodiscard]] static failure sink_failure(std::error_code ec) {
+        cause const kind = ec.category() == error_category()
+                               ? cause_of(static_cast<error>(ec.value()))
+                               : cause::storage;
+        return {ec, kind, phase::sink, 0, std::nullopt, {}};
+    }
+
+    [[nodiscard]] event::job_ended work(action::run const& a) {
+        event::job_ended ended{.what = a.what};
+        std::error_code ec;
+        std::error_code hash_error;
+        switch (a.what) {
+        case job::open:
+            hasher_.reset(hash_error);
+            sink_.open(a.size, ec);
+            break;
+        case job::hash: hash(a.bytes, ec, hash_error); break;
+        case job::finish_hash: ended.digest = hasher_.finish(hash_error); break;
+        case job::sync: sink_.sync(a.size.value_or(0), ec); break;
+        case job::publish: sink_.publish(ec); break;
+        case job::abandon: sink_.abandon(); break;
+        }
+        if (ec) ended.failed = sink_failure(ec);
+        else if (hash_error)
+            ended.failed = failure{hash_error, cause::permanent, phase::verify, 0, std::nullopt, {}};
+        return ended;
+    }
+
+    void hash(segment bytes, std::error_code& ec, std::error_code& hash_error) {
+        if constexpr (Sink::traits.readable) {
+            if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
+            std::optional<segment> rest = bytes;
+            while (rest && !ec && !hash_error) {
+                std::span const to{hash_buffer_.get(),
+                                   std::min(hash_buffer_size, clamp(rest->size()))};
+                sink_.read(rest->first, to, ec);
+                if (!ec) hasher_.update(to, hash_error);
+                rest = rest->from(rest->first + to.size());
+            }
+        }
+    }
+
+    // ---- the end --------------------------------------------------------------------------
+
+    void complete_when_quiet() {
+        if (!finishing_ || outstanding_ != 0 || completed_) return;
+        completed_ = true;
+        report result = std::move(engine_.report());
+        result.reads = reads_;
+        result.bytes_copied = bytes_copied_;
+        result.bytes_twice += bytes_dropped_;
+        std::error_code const ec = result.failed ? result.failed->code : std::error_code{};
+        auto const executor = handler_work_.get_executor();
+        auto allocator = asio::get_associated_allocator(handler_);
+        // What runs last owns the handler and the result only: this operation is gone by then, or
+        // about to go.
+        asio::post(executor,
+                   final_call<decltype(allocator)>{std::move(handler_), ec, std::move(result),
+                                                   allocator});
+        handler_work_.reset();
+        io_work_.reset();
+    }
+
+    template <class Allocator>
+    struct final_call {
+        using allocator_type = Allocator;
+        [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator; }
+        void operator()() { std::move(handler)(ec, std::move(result)); }
+        Handler handler;
+        std::error_code ec;
+        report result;
+        Allocator allocator;
+    };
+
+    [[nodiscard]] static request seeded(request what) {
+        if (what.seed == 0) {
+            std::random_device source;
+            what.seed = (std::uint64_t{source()} << 32U) | source();
+        }
+        return what;
+    }
+
+    static constexpr int reads_in_a_row = 16;
+    static constexpr std::size_t staging_size = 64 * 1024;
+    static constexpr std::size_t hash_buffer_size = 256 * 1024;
+
+    Executor executor_;
+    strand_type strand_;
+    Handler handler_;
+    asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> handler_work_;
+    asio::executor_work_guard<Executor> io_work_;
+
+    Sink sink_;
+    connector_type connector_;
+    typename Policies::background_type background_;
+    typename Policies::observer_type observer_;
+    engine_type engine_;
+    typename verifier_type::hasher_type hasher_;
+    std::unique_ptr<std::byte[]> hash_buffer_;
+
+    std::vector<lane_type> lanes_;
+    std::vector<event::lane_window> windows_;
+    std::vector<any_event> inbox_;
+    bool telling_ = false;
+
+    timer_type timer_;
+    std::uint64_t timer_set_ = 0;
+
+    std::size_t outstanding_ = 0; ///< handlers and jobs that are still to come
+    bool finishing_ = false;
+    bool completed_ = false;
+
+    std::uint64_t reads_ = 0;
+    std::uint64_t bytes_copied_ = 0;
+    std::uint64_t bytes_dropped_ = 0;
+};
+
+} // namespace cleave::detail
