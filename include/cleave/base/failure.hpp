@@ -53,9 +53,39 @@ struct failure {
         return {e, cause_of(e), where, 0, std::nullopt, std::move(detail)};
     }
 
-    /// What happened, the particulars, and what to do: a line for people.
+    /// The particulars, what happened, and what to do: a line for people.
     [[nodiscard]] std::string message() const {
-        return detail.empty() ? code.message() : detail + ": " + code.message();
+        std::string text = detail.empty() ? std::string{} : detail + ": ";
+        text += code.message();
+        // Our own messages end with the remedy already.
+        if (code.category() != error_category()) text += std::string{"; "} + remedy();
+        return text;
+    }
+
+    /// What to do about a code of the system, Asio or OpenSSL.
+    [[nodiscard]] char const* remedy() const noexcept {
+        if (code == std::errc::no_space_on_device) return "make room on the disk and try again";
+        if (code == std::errc::permission_denied || code == std::errc::operation_not_permitted)
+            return where == phase::sink ? "choose a target that may be written, or change its "
+                                          "permissions"
+                                        : "check firewall and permissions";
+        if (code == std::errc::read_only_file_system)
+            return "choose a target on a file system that can be written";
+        if (code == std::errc::no_such_file_or_directory && where == phase::sink)
+            return "create the target's directory first";
+        if (code == std::errc::file_too_large)
+            return "choose a file system, or a limit, that allows files of this size";
+        if (code == std::errc::connection_refused)
+            return "check host and port, and that the server is running";
+        switch (where) {
+        case phase::setup: return "check the settings";
+        case phase::connect: return "check the host's name, the port and the network";
+        case phase::head:
+        case phase::body: return "check the network and try again";
+        case phase::sink: return "check the target and its disk";
+        case phase::verify: return "check the hashing library";
+        }
+        return "try again";
     }
 };
 

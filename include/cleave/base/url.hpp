@@ -201,9 +201,9 @@ namespace detail {
     // Resolvers read "1", "127.1" and "0x7f.1" as addresses: a name does not end in a number.
     std::string_view const last = text.substr(text.size() - label);
     bool const decimal = std::all_of(last.begin(), last.end(), url_is_digit);
-    bool const hex = last.size() > 1 && last[0] == '0' && url_lower(last[1]) == 'x' &&
-                     std::all_of(last.begin() + 2, last.end(),
-                                 [](char c) { return url_hex(c) >= 0; });
+    bool const hex =
+        last.size() > 1 && last[0] == '0' && url_lower(last[1]) == 'x' &&
+        std::all_of(last.begin() + 2, last.end(), [](char c) { return url_hex(c) >= 0; });
     return !decimal && !hex;
 }
 
@@ -261,12 +261,11 @@ inline url url::parse(std::string_view text, std::error_code& ec) {
     if (colon == std::string_view::npos || !text.substr(colon).starts_with("://")) return {};
     std::string scheme{text.substr(0, colon)};
     std::transform(scheme.begin(), scheme.end(), scheme.begin(), detail::url_lower);
-    bool const well_formed =
-        !scheme.empty() && detail::url_is_alpha(scheme[0]) &&
-        std::all_of(scheme.begin(), scheme.end(), [](char c) {
-            return detail::url_is_alpha(c) || detail::url_is_digit(c) || c == '+' || c == '-' ||
-                   c == '.';
-        });
+    bool const well_formed = !scheme.empty() && detail::url_is_alpha(scheme[0]) &&
+                             std::all_of(scheme.begin(), scheme.end(), [](char c) {
+                                 return detail::url_is_alpha(c) || detail::url_is_digit(c) ||
+                                        c == '+' || c == '-' || c == '.';
+                             });
     if (!well_formed) return {};
     if (scheme != "http" && scheme != "https") {
         ec = error::unsupported_scheme;

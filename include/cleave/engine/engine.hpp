@@ -216,8 +216,8 @@ class engine {
         lane& l = lanes_[id];
         l.used = true;
         l.stale_retried = false;
-        admission a = admit(l.reply.head(), *l.held, wanted_,
-                            identity_known_ ? &report_.identity : nullptr);
+        admission& a = judged_;
+        admit(l.reply.head(), *l.held, wanted_, identity_known_ ? &report_.identity : nullptr, a);
         if (a.refused) {
             // Some servers refuse any range of an object that they would send whole.
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
@@ -748,6 +748,7 @@ class engine {
     cleave::ledger ledger_;
     std::vector<lane> lanes_;
     std::vector<lane_progress> lanes_shown_;
+    admission judged_; // kept, so that judging needs no memory
     std::uint32_t given_up_ = 0;
     std::optional<lane_id> opening_; // the lane whose request is to tell us what the object is
     bool identity_known_ = false;

@@ -113,9 +113,10 @@ enum class agreement { same, changed, missing };
 [[nodiscard]] inline bool is_coded(response_head const& head) noexcept {
     for (field const& f : head.fields()) {
         if (!http_same(f.name, "Content-Encoding")) continue;
-        std::optional<std::string_view> list = f.value;
-        while (auto const coding = http_next_element(list))
-            if (!coding->empty() && !http_same(*coding, "identity")) return true;
+        bool const plain = http_each_element(f.value, [](std::string_view coding) {
+            return coding.empty() || http_same(coding, "identity");
+        });
+        if (!plain) return true;
     }
     return false;
 }
@@ -211,8 +212,7 @@ struct judge {
         if (!take_body()) return;
         if (head.count("Content-Range") == 0) return refuse(error::range_missing, asked_for(asked));
         auto const range = read_content_range(head);
-        if (!range || !range->bytes)
-            return refuse(error::bad_content_range, asked_for(asked));
+        if (!range || !range->bytes) return refuse(error::bad_content_range, asked_for(asked));
 
         segment const got = *range->bytes;
         if (to.framing.is == body_framing::kind::length && to.framing.length != got.size())
@@ -242,8 +242,7 @@ struct judge {
 
         if (asked.ranged && known) {
             bool const resized = length && known->size && *length != *known->size;
-            if (resized)
-                return refuse(error::object_changed, sizes_differ(*known->size, *length));
+            if (resized) return refuse(error::object_changed, sizes_differ(*known->size, *length));
             if (compare_validators(head, *known) == agreement::changed)
                 return refuse(error::object_changed,
                               "the reply carries another ETag or Last-Modified");
@@ -265,9 +264,9 @@ struct judge {
             return;
         }
         if (wanted.first >= *length)
-            return refuse(error::range_not_satisfiable,
-                          "bytes " + dashed(wanted) + " are wanted, the object has " +
-                              std::to_string(*length));
+            return refuse(error::range_not_satisfiable, "bytes " + dashed(wanted) +
+                                                            " are wanted, the object has " +
+                                                            std::to_string(*length));
         to.write = {wanted.first, std::min(wanted.last, *length - 1)};
         to.reusable = to.reusable && to.write.last == *length - 1;
     }

@@ -61,15 +61,15 @@ struct framing_result {
     std::optional<std::uint64_t> length;
     for (field const& f : head.fields()) {
         if (!detail::http_same(f.name, "Content-Length")) continue;
-        std::optional<std::string_view> list = f.value;
-        while (auto const element = detail::http_next_element(list)) {
-            auto const value = detail::http_number(*element);
+        bool const good = detail::http_each_element(f.value, [&](std::string_view element) {
             constexpr auto limit =
                 static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-            if (!value || *value > limit || (length && *length != *value))
-                return {error::bad_content_length, {}};
+            auto const value = detail::http_number(element);
+            if (!value || *value > limit || (length && *length != *value)) return false;
             length = value;
-        }
+            return true;
+        });
+        if (!good) return {error::bad_content_length, {}};
     }
     if (length) return {std::nullopt, {body_framing::kind::length, *length}};
     return {std::nullopt, {body_framing::kind::until_close, 0}};
@@ -78,17 +78,16 @@ struct framing_result {
 /// Whether the connection persists after this reply (RFC 9112, section 9.3): HTTP/1.1 without
 /// "close", or HTTP/1.0 with "keep-alive" and without "close", and a body that ends by itself.
 [[nodiscard]] inline bool keeps_connection(response_head const& head) noexcept {
-    bool close = false;
     bool keep_alive = false;
     for (field const& f : head.fields()) {
         if (!detail::http_same(f.name, "Connection")) continue;
-        std::optional<std::string_view> list = f.value;
-        while (auto const option = detail::http_next_element(list)) {
-            close = close || detail::http_same(*option, "close");
-            keep_alive = keep_alive || detail::http_same(*option, "keep-alive");
-        }
+        bool const stays = detail::http_each_element(f.value, [&](std::string_view option) {
+            keep_alive = keep_alive || detail::http_same(option, "keep-alive");
+            return !detail::http_same(option, "close");
+        });
+        if (!stays) return false;
     }
-    if (close || (head.minor_version() == 0 && !keep_alive)) return false;
+    if (head.minor_version() == 0 && !keep_alive) return false;
     framing_result const body = read_framing(head);
     return !body.bad && body.framing.is != body_framing::kind::until_close;
 }
@@ -122,9 +121,8 @@ class chunked_decoder {
         std::size_t at = 0;
         while (at < in.size() && is_ != part::done && is_ != part::failure) {
             if (is_ == part::data) {
-                std::string_view const data =
-                    in.substr(at, static_cast<std::size_t>(
-                                      std::min<std::uint64_t>(left_, in.size() - at)));
+                std::string_view const data = in.substr(
+                    at, static_cast<std::size_t>(std::min<std::uint64_t>(left_, in.size() - at)));
                 left_ -= data.size();
                 if (left_ == 0) is_ = part::data_cr;
                 return {at + data.size(), data, state::more};
@@ -169,7 +167,7 @@ class chunked_decoder {
             if (c == '\r')
                 is_ = part::size_lf;
             else
-                expect(++line_ < longest_line && detail::http_is(c, detail::http_text), is_);
+                expect(++line_ <= longest_line && detail::http_is(c, detail::http_text), is_);
             return;
         case part::size_lf:
             line_ = 0;
@@ -248,8 +246,8 @@ read_retry_after(response_head const& head) noexcept {
     if (head.count("Retry-After") != 1) return std::nullopt;
     std::string_view const value = *head.find("Retry-After");
 
-    if (!value.empty() && std::all_of(value.begin(), value.end(),
-                                      [](char c) { return detail::http_is_digit(c); })) {
+    if (!value.empty() &&
+        std::all_of(value.begin(), value.end(), [](char c) { return detail::http_is_digit(c); })) {
         auto const delay = detail::http_number(value);
         bool const fits = delay && *delay < static_cast<std::uint64_t>(most);
         return std::chrono::seconds{fits ? static_cast<std::int64_t>(*delay) : most};

@@ -28,11 +28,12 @@ namespace cleave {
 
 namespace detail {
 
-/// What the download itself sets, and what is said between two hops only (RFC 9110, section 7.6.1).
-inline constexpr std::array<std::string_view, 13> reserved_headers = {
-    "Host",       "Range",           "If-Range", "Content-Length", "Transfer-Encoding",
-    "Connection", "Accept-Encoding", "TE",       "Trailer",        "Upgrade",
-    "Expect",     "Keep-Alive",      "Proxy-Connection"};
+inline constexpr std::string_view reserved_headers[] = {
+    // What the download itself sets.
+    "Host", "Range", "If-Range", "Content-Length", "Transfer-Encoding", "Accept-Encoding", "TE",
+    "Connection",
+    // What else is said between two hops only, or wants an answer before the reply.
+    "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade", "Expect"};
 
 } // namespace detail
 

@@ -217,8 +217,7 @@ class response_head_parser {
         }
         if (!detail::http_all(rest, detail::http_text)) return fail(error::malformed_head);
         if (status == 101) return fail(error::unexpected_upgrade);
-        if (status / 100 == 1 && ++interim_ > limits_.interim)
-            return fail(error::too_many_interim);
+        if (status / 100 == 1 && ++interim_ > limits_.interim) return fail(error::too_many_interim);
 
         head_.minor_version_ = version[2] - '0';
         head_.status_ = status;

@@ -72,18 +72,17 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     return value;
 }
 
-/// Takes the next element off a comma-separated list (RFC 9110, section 5.6.1), trimmed and perhaps
-/// empty; none when the list is used up. For lists without quoted strings.
-[[nodiscard]] constexpr std::optional<std::string_view>
-http_next_element(std::optional<std::string_view>& list) noexcept {
-    if (!list) return std::nullopt;
-    std::size_t const comma = list->find(',');
-    std::string_view const element = http_trim(list->substr(0, comma));
-    if (comma == std::string_view::npos)
-        list.reset();
-    else
-        list->remove_prefix(comma + 1);
-    return element;
+/// Whether each element of a comma-separated list (RFC 9110, section 5.6.1) passes a test, also
+/// empty ones. Asks in order, and no further after one that does not. For lists without quoted
+/// strings.
+template <class Test>
+[[nodiscard]] constexpr bool http_each_element(std::string_view list, Test test) {
+    for (;;) {
+        std::size_t const comma = list.find(',');
+        if (!test(http_trim(list.substr(0, comma)))) return false;
+        if (comma == std::string_view::npos) return true;
+        list.remove_prefix(comma + 1);
+    }
 }
 
 } // namespace cleave::detail
