@@ -48,26 +48,25 @@ class control {
 public:
     /// Ends the download with `error::cancelled`, soon. Nothing happens when it has ended.
     void cancel() const {
-        std::function<void()> call;
-        {
-            std::lock_guard const lock{state_->mutex};
-            state_->cancelled = true;
-            call = state_->cancel;
-        }
-        if (call) call();
+        std::lock_guard const lock{state_->mutex};
+        state_->cancelled = true;
+        if (state_->cancel) state_->cancel();
     }
 
-    /// For the driver: what to call for `cancel`; at once, if that was asked for before.
+    /// For the driver: what to call for `cancel`, at once if that was asked for before. It must
+    /// not call back into this control.
     void attach(std::function<void()> cancel) const {
-        {
-            std::lock_guard const lock{state_->mutex};
-            state_->cancel = cancel;
-            if (!state_->cancelled) return;
-        }
-        cancel();
+        std::lock_guard const lock{state_->mutex};
+        if (state_->cancelled) cancel();
+        state_->cancel = std::move(cancel);
+    }
+    /// For the driver: the download has ended. When this returns, nothing of it is in use here.
+    void detach() const noexcept {
+        std::lock_guard const lock{state_->mutex};
+        state_->cancel = nullptr;
     }
 
-private:
+  private:
     struct shared {
         std::mutex mutex;
         bool cancelled = false;
@@ -98,6 +97,7 @@ struct policies {
     using connector_type = Connector;
     using timer_template = Timer;
     using background_type = Background;
+    using control_type = cleave::control;
 
     Planner plan{};
     LaneRule lanes{};
@@ -200,10 +200,9 @@ public:
         using handler_type = std::decay_t<Handler>;
         using op = download_op<Executor, handler_type, Sink, Policies>;
         auto const allocator = asio::get_associated_allocator(handler);
-        auto const control = how.control;
         std::allocate_shared<op>(allocator, executor_, std::forward<Handler>(handler),
                                  std::move(what), std::move(sink), std::move(how))
-            ->start(control);
+            ->start();
     }
 
 private:

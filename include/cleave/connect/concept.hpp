@@ -60,7 +60,8 @@ using stream_of = decltype(std::declval<C&>().make(std::declval<Executor const&>
 /// |------------------|--------------------------------------------------------------------------|
 /// | `c.make(ex)`     | a new `byte_stream` on executor `ex`, not yet connected                   |
 /// | `c.check(u)`     | can it reach URLs of this kind at all? `std::error_code`                  |
-/// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`                   |
+/// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`; codes of the     |
+/// |                  | system come in `std::system_category`                                    |
 ///
 /// Called on the download's strand; must not block. Models: `tcp_connector`.
 template <class C, class Executor>

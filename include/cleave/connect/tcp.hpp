@@ -153,7 +153,7 @@ struct tcp_connector {
     /// on this machine will not.
     [[nodiscard]] cause classify(std::error_code ec) const noexcept {
         if (ec.category() == error_category()) return cause_of(static_cast<error>(ec.value()));
-        if (ec == asio::error::operation_aborted) return cause::cancelled;
+        if (ec == std::errc::operation_canceled) return cause::cancelled;
         if (ec == std::errc::permission_denied ||
             ec == std::errc::address_family_not_supported || ec == std::errc::invalid_argument)
             return cause::configuration;

@@ -91,7 +91,8 @@ class download_op
         : executor_(ex), strand_(ex), handler_(std::move(handler)),
           handler_work_(asio::get_associated_executor(handler_, ex)), io_work_(ex),
           sink_(std::move(sink)), connector_(std::move(policies.connect)),
-          background_(std::move(policies.background)), observer_(std::move(policies.observe)),
+          background_(std::move(policies.background)),
+          control_(std::move(policies.control)), observer_(std::move(policies.observe)),
           engine_(seeded(std::move(what)), std::move(policies.plan),
                   std::move(policies.lanes), std::move(policies.renew),
                   std::move(policies.verify), observer_, policies.windows),
@@ -108,43 +109,42 @@ class download_op
 
     // The execution context went away under a running download: leave nothing behind.
     ~download_op() {
+        control_.detach();
         if (!completed_) sink_.abandon();
     }
 
-    template <class Control>
-    void start(Control const& control) {
+    void start() {
         auto const weak = this->weak_from_this();
-        auto const cancel = [weak, strand = strand_] {
-            asio::post(strand, [weak] {
-                if (auto self = weak.lock()) self->tell(event::cancelled{});
-            });
-        };
         auto slot = asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected())
-            slot.assign([cancel](asio::cancellation_type type) {
-                if (type != asio::cancellation_type::none) cancel();
+            slot.assign([weak](asio::cancellation_type type) {
+                if (type == asio::cancellation_type::none) return;
+                if (auto const self = weak.lock()) self->cancel_soon();
             });
-        control.attach(cancel);
+        control_.attach([this] { cancel_soon(); });
         asio::post(strand_, [self = this->shared_from_this()] { self->begin(); });
     }
 
   private:
+    void cancel_soon() {
+        asio::post(strand_, [weak = this->weak_from_this()] {
+            if (auto const self = weak.lock()) self->tell(event::cancelled{});
+        });
+    }
+
     // ---- events and actions ---------------------------------------------------------------
 
     void begin() {
-        auto const wrong = [](std::error_code ec, phase where) {
-            cause const kind = ec.category() == error_category()
-                                   ? cause_of(static_cast<error>(ec.value()))
-                                   : cause::storage;
-            return failure{ec, kind, where, 0, std::nullopt, {}};
-        };
         event::started start;
-        std::error_code ec;
         auto const& what = engine_.request();
+        std::error_code ec;
         if (!what.url_error) ec = connector_.check(what.target);
-        if (ec) start.failed = wrong(ec, phase::setup);
-        if (!ec) sink_.check(ec);
-        if (ec && !start.failed) start.failed = wrong(ec, phase::sink);
+        if (ec) {
+            start.failed = stream_failure(ec, phase::setup);
+        } else {
+            sink_.check(ec);
+            if (ec) start.failed = sink_failure(ec);
+        }
         tell(std::move(start));
     }
 
@@ -286,9 +286,17 @@ class download_op
         return ec == asio::error::would_block || ec == asio::error::try_again;
     }
 
+    [[nodiscard]] failure stream_failure(std::error_code ec, phase where,
+                                         std::string detail = {}) const {
+        // Asio's older versions have a category of their own for the system's codes, which does
+        // not compare equal to `std::errc`.
+        if (ec.category() == asio::error::get_system_category())
+            ec = {ec.value(), std::system_category()};
+        return {ec, connector_.classify(ec), where, 0, std::nullopt, std::move(detail)};
+    }
+
     void lane_failed(lane_id id, std::error_code ec, phase where, std::string detail = {}) {
-        tell(event::lane_failed{id, {ec, connector_.classify(ec), where, 0, std::nullopt,
-                                     std::move(detail)}});
+        tell(event::lane_failed{id, stream_failure(ec, where, std::move(detail))});
     }
 
     void read_head(lane_id id) {
@@ -327,9 +335,7 @@ class download_op
             if (sink_error) return grant_ended(id, {.failed = sink_failure(sink_error)});
             if (would_block(ec)) return wait_for_bytes(id);
             if (ec == asio::error::eof) return stream_ended(id);
-            if (ec)
-                return grant_ended(id, {.failed = failure{ec, connector_.classify(ec), phase::body,
-                                                          0, std::nullopt, {}}});
+            if (ec) return grant_ended(id, {.failed = stream_failure(ec, phase::body)});
         }
     }
 
@@ -338,8 +344,7 @@ class download_op
             for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
                 op.lanes_[i].budget = reads_in_a_row;
                 if (!ec) return op.receive(i);
-                op.grant_ended(i, {.failed = failure{ec, op.connector_.classify(ec), phase::body, 0,
-                                                     std::nullopt, {}}});
+                op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
             }));
     }
 
@@ -541,6 +546,7 @@ class download_op
     void complete_when_quiet() {
         if (!finishing_ || outstanding_ != 0 || completed_) return;
         completed_ = true;
+        control_.detach();
         report result = std::move(engine_.report());
         result.reads = reads_;
         result.bytes_copied = bytes_copied_;
@@ -589,6 +595,7 @@ class download_op
     Sink sink_;
     connector_type connector_;
     typename Policies::background_type background_;
+    typename Policies::control_type control_;
     typename Policies::observer_type observer_;
     engine_type engine_;
     typename verifier_type::hasher_type hasher_;

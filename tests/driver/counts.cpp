@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What a download costs, counted: allocations, copies, events. Figures that a change may not make
+// worse unseen.
+#include <support/catch.hpp>
+
+#include <laws/count_allocations.hpp>
+#include <support/fault_server.hpp>
+#include <support/fetch.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+using namespace cleave_test;
+
+namespace {
+
+struct cost {
+    std::uint64_t allocations = 0;
+    cleave::report report;
+};
+
+// Counts on this thread only: the server and the sink's jobs run on others.
+cost download_counted(std::size_t size, std::uint64_t segment_size, std::uint32_t lanes) {
+    object const o = object::random(size, 20);
+    fault_server server{honest(o)};
+    std::vector<std::byte> memory(size);
+    std::error_code ec;
+    cost c;
+    auto how = cleave::policies<>{}
+                   .with_plan(cleave::fixed_size{segment_size})
+                   .with_lanes(cleave::fixed_lanes{lanes});
+    cleave::request what{server.url("/r")};
+    c.allocations = allocations_of([&] {
+        c.report = cleave::download(std::move(what), cleave::memory_sink{std::span{memory}},
+                                    std::move(how), ec);
+    });
+    REQUIRE_FALSE(ec);
+    REQUIRE(std::memcmp(memory.data(), o.bytes.data(), size) == 0);
+    return c;
+}
+
+} // namespace
+
+TEST_CASE("no heap allocation per segment in steady state") {
+    (void)download_counted(1 << 20, 16384, 4); // what is made once for a thread is made
+    auto const few = download_counted(64 * 16384, 16384, 4);
+    auto const many = download_counted(640 * 16384, 16384, 4);
+    CAPTURE(few.allocations, many.allocations);
+    CHECK(many.report.requests == 640);
+    // How many buffers Asio's caches have to make depends on how the lanes happen to interleave;
+    // 576 segments more must not show.
+    INFO(many.allocations << " against " << few.allocations);
+    CHECK(many.allocations < few.allocations + 32);
+}
+
+TEST_CASE("the only body bytes copied are those that came along with heads") {
+    auto const c = download_counted(2000000, 100000, 4);
+    std::uint64_t const most = c.report.requests * 2048;
+    CHECK(c.report.bytes_copied <= most);
+
+    // A server that sends head and body apart leaves nothing to copy.
+    object const o = object::random(100000, 21);
+    gate seen;
+    fault_server server{[&](fault_connection& conn, seen_request const& r) {
+        auto const range = r.range().value();
+        std::uint64_t const end = std::min<std::uint64_t>(range.second, o.bytes.size() - 1);
+        conn.send(honest_206_head(o, range.first, end));
+        conn.wait(seen);
+        conn.send_body(body(o, range.first, end));
+    }};
+    std::vector<std::byte> memory;
+    std::error_code ec;
+    // The observer opens the gate once the head has been read and judged.
+    struct opener {
+        gate* g;
+        void on(cleave::object_known const&) const noexcept { g->open(); }
+        void on(cleave::attempt_failed const&) const noexcept {}
+        void on(cleave::progress const&) const noexcept {}
+        [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
+    };
+    auto const report = cleave::download(server.url("/r"), cleave::memory_sink{memory},
+                                         cleave::policies<>{}
+                                             .with_plan(cleave::fixed_size{100000})
+                                             .with_observer(opener{&seen}),
+                                         ec);
+    CHECK_FALSE(ec);
+    CHECK(report.bytes == 100000);
+    CHECK(report.bytes_copied == 0);
+}
+
+TEST_CASE("chunked bodies are copied once, and counted") {
+    object const o = object::random(500000, 22);
+    honest_options options;
+    options.chunked = true;
+    fault_server server{honest(o, options)};
+    auto const got = fetch(server.url("/r"), 100000, 2);
+    CHECK_FALSE(got.ec);
+    CHECK(got.bytes == o.bytes);
+    CHECK(got.report.bytes_copied == 500000);
+}
+
+TEST_CASE("one engine event per grant, not per read") {
+    object const o = object::random(3 << 17, 23);
+    honest_options options;
+    options.piece = 1000;
+    options.rate = 4000000; // so that the pieces arrive one by one
+    fault_server server{honest(o, options)};
+    std::vector<std::byte> memory;
+    std::error_code ec;
+    auto const report = cleave::download(
+        server.url("/r"), cleave::memory_sink{memory},
+        cleave::policies<>{}
+            .with_plan(cleave::fixed_size{3 << 17})
+            .with_windows({.grant = 1 << 17}),
+        ec);
+    CHECK_FALSE(ec);
+    CHECK(report.grants == 3);
+    CHECK(report.reads > 10 * report.grants);
+}
