@@ -92,6 +92,9 @@ class engine {
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
 
   private:
+    // The lane whose first request tells what the object is.
+    static constexpr lane_id opener = 0;
+
     // ---- events ---------------------------------------------------------------------------
 
     void on(event::started const& e) {
@@ -101,7 +104,7 @@ class engine {
             progress_at_ = now_ + observer_->interval();
         if (e.failed) return fail(*e.failed);
         if (auto wrong = find_fault()) return fail(*std::move(wrong));
-        connect(0);
+        connect(opener);
     }
 
     void on(event::connected const& e) {
@@ -225,18 +228,19 @@ class engine {
             if (try_whole) return ask_for_whole(id);
             return lane_failed(id, *std::move(a.refused));
         }
-        if (!identity_known_) {
+        bool const opening = !identity_known_;
+        if (opening) {
             // A range of an object of unknown size: there is nothing to plan.
             if (!a.nothing && a.ranges && !a.object.size) return ask_for_whole(id);
             if (!learn(a)) return;
         }
-        accept(id, a);
+        accept(id, a, opening);
     }
 
     // Gives up on ranges before anything was accepted.
     void ask_for_whole(lane_id id) {
         ranged_ = false;
-        opening_.reset();
+        lanes_[id].held.reset();
         drop_connection(id);
         connect(id);
     }
@@ -273,10 +277,8 @@ class engine {
         return true;
     }
 
-    void accept(lane_id id, admission const& a) {
+    void accept(lane_id id, admission const& a, bool opening) {
         lane& l = lanes_[id];
-        bool const opening = opening_ == id;
-        if (opening) opening_.reset();
         if (a.nothing) {
             l.held.reset();
             return drop_connection(id);
@@ -318,6 +320,7 @@ class engine {
         l.is = lane::state::receiving;
         l.seen = 0;
         l.seen_at = now_;
+        look_again(l);
         ++report_.grants;
         actions_.push_back(action::receive{.lane = id,
                                            .grant = l.grant,
@@ -380,7 +383,6 @@ class engine {
         lane& l = lanes_[id];
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.code == error::closed_before_reply;
-        if (opening_ == id) opening_.reset();
         release(l);
         drop_connection(id);
 
@@ -399,8 +401,9 @@ class engine {
             l.is = lane::state::ended;
             observer_->on(attempt_failed{id, what, std::nullopt});
             ++given_up_;
-            // As long as another lane goes on, it may bring what this one could not.
-            if (running() == 0) fail(std::move(what));
+            // As long as another lane goes on, it may bring what this one could not. But only one
+            // asks what the object is at all.
+            if (running() == 0 || (!identity_known_ && id == opener)) fail(std::move(what));
             return;
         }
         ++report_.retries;
@@ -490,10 +493,7 @@ class engine {
             lane& l = lanes_[i];
             if (l.is != lane::state::ready) continue;
             if (!identity_known_) {
-                if (!opening_) {
-                    opening_ = i;
-                    ask(i, {opening_segment(), ranged_});
-                }
+                if (i == opener) ask(i, {opening_segment(), ranged_});
             } else if (!ranged_) {
                 if (ledger_.owed().contains(wanted_)) ask(i, {wanted_, false});
             } else if (!ledger_.owed().empty()) {
@@ -556,7 +556,7 @@ class engine {
         if (!identity_known_) {
             // The others connect while the opening request is on its way, but not before: a server
             // that cannot be reached is not asked eight times.
-            if (!opening_) return 1;
+            if (lanes_[opener].is != lane::state::requesting) return 1;
             return static_cast<std::uint32_t>(
                 std::min<std::uint64_t>(want, plan_at_most(planner_)));
         }
@@ -599,9 +599,10 @@ class engine {
                 l.seen_at = now_;
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
                 commit(l, window.in_place);
-                lane_failed(id, failure::of(error::stalled, phase::body,
-                                            "at byte " + std::to_string(l.next)));
+                return lane_failed(id, failure::of(error::stalled, phase::body,
+                                                   "at byte " + std::to_string(l.next)));
             }
+            if (now_ >= l.until) look_again(l);
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
@@ -610,6 +611,12 @@ class engine {
             break;
         default: break;
         }
+    }
+
+    // Looking four times per stall timeout finds a stall soon enough, and costs a delivering lane
+    // next to nothing.
+    void look_again(lane& l) const noexcept {
+        l.until = std::min(now_ + request_.timeouts.stall / 4, l.seen_at + request_.timeouts.stall);
     }
 
     [[nodiscard]] bool has_work() const noexcept {
@@ -624,12 +631,8 @@ class engine {
             if (progress_at_) no_later(*progress_at_);
             for (lane const& l : lanes_) {
                 if (l.is == lane::state::connecting || l.is == lane::state::requesting ||
-                    l.is == lane::state::waiting)
+                    l.is == lane::state::waiting || l.is == lane::state::receiving)
                     no_later(l.until);
-                // Looking four times per stall timeout finds a stall soon enough, and costs a
-                // delivering lane nothing.
-                if (l.is == lane::state::receiving)
-                    no_later(l.seen_at + request_.timeouts.stall / 4);
             }
         }
         // A timer that is set earlier than needed wakes us once in vain; setting it anew with each
@@ -750,7 +753,6 @@ class engine {
     std::vector<lane_progress> lanes_shown_;
     admission judged_; // kept, so that judging needs no memory
     std::uint32_t given_up_ = 0;
-    std::optional<lane_id> opening_; // the lane whose request is to tell us what the object is
     bool identity_known_ = false;
     bool ranged_ = true;
     bool empty_ = false;
