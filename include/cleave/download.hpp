@@ -198,7 +198,7 @@ public:
     template <class Handler, class Sink, class Policies>
     void operator()(Handler&& handler, request what, Sink sink, Policies how) const {
         using handler_type = std::decay_t<Handler>;
-        using op = download_op<Executor, handler_type, Sink, Policies>;
+        using op = download_for<Executor, handler_type, Sink, Policies>;
         auto const allocator = asio::get_associated_allocator(handler);
         std::allocate_shared<op>(allocator, executor_, std::forward<Handler>(handler),
                                  std::move(what), std::move(sink), std::move(how))

@@ -69,9 +69,9 @@ struct lane_io {
     int budget = 0; ///< reads left before other lanes get their turn
 };
 
-template <class Executor, class Handler, byte_sink Sink, class Policies>
-class download_op
-    : public std::enable_shared_from_this<download_op<Executor, Handler, Sink, Policies>> {
+// The operation without its completion handler, so that many handlers share one instantiation.
+template <class Executor, byte_sink Sink, class Policies>
+class download_op : public std::enable_shared_from_this<download_op<Executor, Sink, Policies>> {
     using strand_type = asio::strand<Executor>;
     using timer_type = typename Policies::timer_template::template type<strand_type>;
     using clock_type = typename timer_type::clock_type;
@@ -87,9 +87,8 @@ class download_op
     static_assert(byte_connector<connector_type, strand_type>);
 
   public:
-    download_op(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
-        : executor_(ex), strand_(ex), handler_(std::move(handler)),
-          handler_work_(asio::get_associated_executor(handler_, ex)), io_work_(ex),
+    download_op(Executor const& ex, request what, Sink sink, Policies policies)
+        : executor_(ex), strand_(ex), io_work_(ex),
           sink_(std::move(sink)), connector_(std::move(policies.connect)),
           background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
@@ -108,14 +107,14 @@ class download_op
     download_op& operator=(download_op const&) = delete;
 
     // The execution context went away under a running download: leave nothing behind.
-    ~download_op() {
+    virtual ~download_op() {
         control_.detach();
         if (!completed_) sink_.abandon();
     }
 
-    void start() {
+    template <class CancellationSlot>
+    void start(CancellationSlot slot) {
         auto const weak = this->weak_from_this();
-        auto slot = asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected())
             slot.assign([weak](asio::cancellation_type type) {
                 if (type == asio::cancellation_type::none) return;
@@ -126,6 +125,9 @@ class download_op
     }
 
   private:
+    // Passes the outcome on to the handler, not from within.
+    virtual void complete(std::error_code ec, report result) = 0;
+
     void cancel_soon() {
         asio::post(strand_, [weak = this->weak_from_this()] {
             if (auto const self = weak.lock()) self->tell(event::cancelled{});
@@ -552,27 +554,9 @@ class download_op
         result.bytes_copied = bytes_copied_;
         result.bytes_twice += bytes_dropped_;
         std::error_code const ec = result.failed ? result.failed->code : std::error_code{};
-        auto const executor = handler_work_.get_executor();
-        auto allocator = asio::get_associated_allocator(handler_);
-        // What runs last owns the handler and the result only: this operation is gone by then, or
-        // about to go.
-        asio::post(executor,
-                   final_call<decltype(allocator)>{std::move(handler_), ec, std::move(result),
-                                                   allocator});
-        handler_work_.reset();
+        complete(ec, std::move(result));
         io_work_.reset();
     }
-
-    template <class Allocator>
-    struct final_call {
-        using allocator_type = Allocator;
-        [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator; }
-        void operator()() { std::move(handler)(ec, std::move(result)); }
-        Handler handler;
-        std::error_code ec;
-        report result;
-        Allocator allocator;
-    };
 
     [[nodiscard]] static request seeded(request what) {
         if (what.seed == 0) {
@@ -588,8 +572,6 @@ class download_op
 
     Executor executor_;
     strand_type strand_;
-    Handler handler_;
-    asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> handler_work_;
     asio::executor_work_guard<Executor> io_work_;
 
     Sink sink_;
@@ -616,6 +598,44 @@ class download_op
     std::uint64_t reads_ = 0;
     std::uint64_t bytes_copied_ = 0;
     std::uint64_t bytes_dropped_ = 0;
+};
+
+// A download with the handler that waits for it.
+template <class Executor, class Handler, byte_sink Sink, class Policies>
+class download_for final : public download_op<Executor, Sink, Policies> {
+  public:
+    download_for(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
+        : download_op<Executor, Sink, Policies>(ex, std::move(what), std::move(sink),
+                                                std::move(policies)),
+          work_(asio::get_associated_executor(handler, ex)), handler_(std::move(handler)) {}
+
+    void start() {
+        download_op<Executor, Sink, Policies>::start(
+            asio::get_associated_cancellation_slot(handler_));
+    }
+
+  private:
+    // What runs last owns the handler and the result only: the operation is gone by then, or about
+    // to go.
+    struct final_call {
+        using allocator_type = asio::associated_allocator_t<Handler>;
+        [[nodiscard]] allocator_type get_allocator() const noexcept {
+            return asio::get_associated_allocator(handler);
+        }
+        void operator()() { std::move(handler)(ec, std::move(result)); }
+        Handler handler;
+        std::error_code ec;
+        report result;
+    };
+
+    void complete(std::error_code ec, report result) override {
+        asio::post(work_.get_executor(),
+                   final_call{std::move(handler_), ec, std::move(result)});
+        work_.reset();
+    }
+
+    asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> work_;
+    Handler handler_;
 };
 
 } // namespace cleave::detail

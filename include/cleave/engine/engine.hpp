@@ -26,6 +26,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -58,7 +59,7 @@ class engine {
            Verifier verifier, Observer& watching, engine_windows windows = {})
         : request_(std::move(what)), planner_(std::move(planner)),
           lane_rule_(std::move(lanes)), renewal_rule_(std::move(renewal)),
-          verifier_(std::move(verifier)), observer_(&watching), windows_(windows),
+          verifier_(std::move(verifier)), observer_(std::addressof(watching)), windows_(windows),
           random_(request_.seed), lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)),
           lanes_shown_(lanes_.size()) {
         if (request_.part) wanted_ = *request_.part;
