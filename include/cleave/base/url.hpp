@@ -177,7 +177,6 @@ namespace detail {
             text.remove_prefix(1);
             if (text.empty()) break;
         }
-        if (groups == 8) return false;
     }
     return shortened ? groups < 8 : groups == 8;
 }

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Requests: byte for byte what is sent, and what of the caller's is not.
+
+#include <cleave/http/request_head.hpp>
+
+#include <support/catch.hpp>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+using cleave::check_headers;
+using cleave::error;
+using cleave::header;
+using cleave::max_offset;
+using cleave::request_fields;
+using cleave::segment;
+using cleave::url;
+using cleave::validator;
+using kind = validator::kind;
+using namespace std::string_literals;
+
+namespace {
+
+struct asked {
+    std::string target = "http://example.org/r";
+    std::optional<segment> range = {};
+    std::optional<validator> if_range = {};
+    std::vector<header> headers = {};
+    std::string user_agent = "cleave";
+};
+
+std::string written(asked const& what) {
+    std::error_code ec;
+    url const target = url::parse(what.target, ec);
+    REQUIRE_FALSE(ec);
+    REQUIRE_FALSE(check_headers(what.headers, what.user_agent));
+    std::string to = "something that was there before";
+    cleave::write_request_head(to, {target, what.range, what.if_range ? &*what.if_range : nullptr,
+                                    what.headers, what.user_agent});
+    return to;
+}
+
+std::size_t lines_with(std::string const& text, std::string const& name) {
+    std::size_t n = 0;
+    for (std::size_t at = 0; (at = text.find("\r\n" + name + ": ", at)) != text.npos; ++at) ++n;
+    return n;
+}
+
+std::string const common = "User-Agent: cleave\r\nAccept: */*\r\nAccept-Encoding: identity\r\n";
+
+} // namespace
+
+TEST_CASE("a request, byte for byte") {
+    CHECK(written({}) == "GET /r HTTP/1.1\r\nHost: example.org\r\n" + common + "\r\n");
+    CHECK(written({.target = "https://example.org:8443/a/b%20c?d=e&f#g",
+                   .range = segment{300000, 399999},
+                   .if_range = validator{kind::strong_etag, "\"v1\""},
+                   .headers = {{"X-Token", "abc def"}, {"cookie", "a=b"}}}) ==
+          "GET /a/b%20c?d=e&f HTTP/1.1\r\nHost: example.org:8443\r\n" + common +
+              "Range: bytes=300000-399999\r\nIf-Range: \"v1\"\r\n"
+              "X-Token: abc def\r\ncookie: a=b\r\n\r\n");
+    CHECK(written({.target = "http://[::1]:81"}) ==
+          "GET / HTTP/1.1\r\nHost: [::1]:81\r\n" + common + "\r\n");
+}
+
+TEST_CASE("a request is written into memory that is used again") {
+    std::error_code ec;
+    url const target = url::parse("http://user:password@example.org/r", ec);
+    validator const v{kind::strong_etag, "\"v1\""};
+    std::string to;
+    request_fields const fields{target, segment{0, max_offset - 1}, &v, {}, "cleave"};
+    cleave::write_request_head(to, fields);
+    std::string const first = to;
+    char const* const where = to.data();
+    cleave::write_request_head(to, fields);
+    CHECK(to == first);
+    CHECK(to.data() == where);
+}
+
+TEST_CASE("ranges are written with both ends, or open") {
+    CHECK(written({.range = segment{0, 0}}).find("\r\nRange: bytes=0-0\r\n") != std::string::npos);
+    CHECK(written({.range = segment{5, max_offset}}).find("\r\nRange: bytes=5-\r\n") !=
+          std::string::npos);
+    CHECK(written({.range = segment{max_offset - 1, max_offset - 1}})
+              .find("\r\nRange: bytes=18446744073709551614-18446744073709551614\r\n") !=
+          std::string::npos);
+    CHECK(lines_with(written({}), "Range") == 0);
+}
+
+TEST_CASE("If-Range is sent beside a range only, and for strong validators only (B03, B07)") {
+    std::string const date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    struct row {
+        validator v;
+        bool sent;
+    };
+    for (row const& r : {
+             row{{kind::strong_etag, "\"v1\""}, true},
+             row{{kind::strong_etag, "\"\""}, true},
+             row{{kind::last_modified, date}, true},
+             row{{kind::none, ""}, false},
+             row{{kind::none, "\"v1\""}, false},
+             // What no reply can have brought, but a damaged journal might.
+             row{{kind::strong_etag, "W/\"v1\""}, false},
+             row{{kind::strong_etag, "v1"}, false},
+             row{{kind::strong_etag, ""}, false},
+             row{{kind::strong_etag, "\"v1\"\r\nX: y"}, false},
+             row{{kind::strong_etag, "\"v\r\n1\""}, false},
+             row{{kind::strong_etag, "\"" + std::string(8192, 'x') + "\""}, false},
+             row{{kind::last_modified, date + "\r\nX: y"}, false},
+             row{{kind::last_modified, "\"v1\""}, false},
+         }) {
+        INFO(r.v.text);
+        std::string const with = written({.range = segment{0, 9}, .if_range = r.v});
+        CHECK(lines_with(with, "If-Range") == (r.sent ? 1 : 0));
+        if (r.sent) CHECK(with.find("\r\nIf-Range: " + r.v.text + "\r\n") != std::string::npos);
+        CHECK(lines_with(with, "X") == 0);
+        CHECK(lines_with(written({.if_range = r.v}), "If-Range") == 0);
+    }
+}
+
+TEST_CASE("user and password become Basic credentials") {
+    auto const credentials = [](std::string const& userinfo) {
+        std::string const text = written({.target = "http://" + userinfo + "@h/"});
+        std::size_t const at = text.find("\r\nAuthorization: ");
+        if (at == std::string::npos) return "none"s;
+        std::size_t const from = at + 17;
+        return text.substr(from, text.find("\r\n", from) - from);
+    };
+    CHECK(credentials("Aladdin:open%20sesame") == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    CHECK(credentials("test:123%C2%A3") == "Basic dGVzdDoxMjPCow==");
+    CHECK(credentials("a:b") == "Basic YTpi");
+    CHECK(credentials("a:bc") == "Basic YTpiYw==");
+    CHECK(credentials("a:bcd") == "Basic YTpiY2Q=");
+    CHECK(credentials("a") == "Basic YTo=");
+    CHECK(credentials("a:") == "Basic YTo=");
+    CHECK(credentials(":b") == "Basic OmI=");
+    CHECK(credentials("a:b:c%3A%FF") == "Basic YTpiOmM6/w==");
+    CHECK(credentials("") == "none");
+    CHECK(
+        lines_with(written({.target = "http://a:b@h/", .headers = {{"authorization", "Bearer x"}}}),
+                   "Authorization") == 0);
+    CHECK(written({.target = "http://a:b@h/"}).find("a:b") == std::string::npos);
+}
+
+TEST_CASE("every field is on the wire once (I03)") {
+    std::string const text = written({.target = "http://u:p@h/x",
+                                      .range = segment{1, 2},
+                                      .if_range = validator{kind::strong_etag, "\"v1\""},
+                                      .headers = {{"USER-AGENT", "mine"}, {"accept", "a/b"}}});
+    for (char const* name :
+         {"Host", "USER-AGENT", "accept", "Accept-Encoding", "Range", "If-Range", "Authorization"})
+        CHECK(lines_with(text, name) == 1);
+    CHECK(lines_with(text, "User-Agent") == 0);
+    CHECK(lines_with(text, "Accept") == 0);
+    CHECK(lines_with(written({.user_agent = ""}), "User-Agent") == 0);
+}
+
+TEST_CASE("headers that would say more than they seem to are refused (I01)") {
+    std::vector<header> headers(1);
+    auto const check = [&](std::string const& name, std::string const& value) {
+        headers[0] = {name, value};
+        return check_headers(headers, "cleave");
+    };
+    CHECK_FALSE(check("X-Token", "abc"));
+    CHECK_FALSE(check("X", ""));
+    CHECK_FALSE(check("X", "a b\tc \xe4\xff"));
+    CHECK_FALSE(check("!#$%&'*+-.^_`|~09azAZ", "x"));
+    for (std::string const& name : {""s, " "s, "X Y"s, "X:"s, "X "s, " X"s, "X\t"s, "X\r\nY"s,
+                                    "X\0"s, "X/Y"s, "(X)"s, "\xc3\xa4"s, "X\""s, "X\x7f"s}) {
+        INFO(name);
+        CHECK(check(name, "value") == error::bad_header);
+    }
+    for (int byte = 0; byte < 0x80; ++byte) {
+        bool const control = (byte < 0x20 && byte != '\t') || byte == 0x7f;
+        for (std::string const& value : {std::string(1, static_cast<char>(byte)),
+                                         "a" + std::string(1, static_cast<char>(byte)),
+                                         "a" + std::string(1, static_cast<char>(byte)) + "b"}) {
+            CHECK(check("X", value) ==
+                  (control ? make_error_code(error::bad_header) : std::error_code{}));
+            CHECK(check_headers({}, value) ==
+                  (control ? make_error_code(error::bad_header) : std::error_code{}));
+        }
+    }
+    // Each header is looked at, not the first alone.
+    headers = {{"A", "b"}, {"C", "d\r\nE: f"}};
+    CHECK(check_headers(headers, "cleave") == error::bad_header);
+    headers = {{"A", "b"}, {"Range", "bytes=0-1"}};
+    CHECK(check_headers(headers, "cleave") == error::reserved_header);
+}
+
+TEST_CASE("headers that the download sets are refused (I04)") {
+    for (char const* name :
+         {"Host", "Range", "If-Range", "Content-Length", "Transfer-Encoding", "Accept-Encoding",
+          "TE", "Connection", "Trailer", "Upgrade", "Expect", "Keep-Alive", "Proxy-Connection",
+          "host", "RANGE", "if-range", "Te", "cOnTeNt-LeNgTh"}) {
+        INFO(name);
+        std::vector<header> const headers = {{name, "x"}};
+        CHECK(check_headers(headers, "cleave") == error::reserved_header);
+    }
+    std::vector<header> const allowed = {{"Hosts", "x"},         {"X-Range", "x"}, {"Rang", "x"},
+                                         {"Authorization", "x"}, {"Cookie", "x"},  {"Accept", "x"},
+                                         {"User-Agent", "x"},    {"Referer", "x"}};
+    CHECK_FALSE(check_headers(allowed, "cleave"));
+}
