@@ -46,7 +46,6 @@ enum class error {
     bad_chunk,
     bad_content_range,
     ambiguous_framing,
-    unsolicited_bytes,
 
     // The reply is HTTP, but not an answer to the range asked for.
     range_ignored = 300,
@@ -159,7 +158,6 @@ enum class cause {
     case error::bad_chunk:
     case error::bad_content_range:
     case error::ambiguous_framing:
-    case error::unsolicited_bytes:
     case error::range_missing:
     case error::range_mismatch:
     case error::length_mismatch:
@@ -272,8 +270,6 @@ enum class cause {
     case error::ambiguous_framing:
         return "the server sent both Transfer-Encoding and Content-Length, so the body's end is in "
                "doubt; ask the server's operator";
-    case error::unsolicited_bytes:
-        return "the server sent bytes that nobody asked for; the connection was closed";
 
     case error::range_ignored:
         return "the server sent the whole object where a range was asked for; use one lane, or a "

@@ -35,29 +35,34 @@ class segment_set {
         auto from = first_reaching(s.first == 0 ? 0 : s.first - 1);
         auto to = from;
         segment merged = s;
-        std::uint64_t known = 0;
+        std::uint64_t added = number(s);
         for (; to != segments_.end() && (to->overlaps(s) || s.precedes(*to) || to->precedes(s));
              ++to) {
-            if (auto both = to->common(s)) known += both->size();
+            if (auto both = to->common(s)) added -= number(*both);
             merged.first = std::min(merged.first, to->first);
             merged.last = std::max(merged.last, to->last);
         }
         if (from == to) {
             segments_.insert(from, merged);
-        } else {
-            *from = merged;
-            segments_.erase(std::next(from), to);
+            return s.size();
         }
-        return s.size() - known;
+        *from = merged;
+        segments_.erase(std::next(from), to);
+        return added;
     }
 
     /// Takes bytes out and answers how many of them were in.
     constexpr std::uint64_t erase(segment s) {
         auto at = first_reaching(s.first);
+        // All 2^64 bytes can only be taken at once.
+        if (at != segments_.end() && at->size() == max_offset && *at == s) {
+            segments_.erase(at);
+            return max_offset;
+        }
         std::uint64_t taken = 0;
         while (at != segments_.end() && at->overlaps(s)) {
             segment const old = *at;
-            taken += old.common(s)->size();
+            taken += number(*old.common(s));
             auto const left = old.before(s.first);
             auto const right = s.last == max_offset ? std::nullopt : old.from(s.last + 1);
             if (left && right) {
@@ -127,6 +132,11 @@ class segment_set {
     friend constexpr bool operator==(segment_set const&, segment_set const&) = default;
 
   private:
+    // Exact modulo 2^64, where `size` has to stop one short.
+    [[nodiscard]] static constexpr std::uint64_t number(segment s) noexcept {
+        return s.last - s.first + 1;
+    }
+
     // The first segment whose last byte is at or behind `offset`.
     [[nodiscard]] constexpr const_iterator first_reaching(std::uint64_t offset) const noexcept {
         return std::partition_point(segments_.begin(), segments_.end(),

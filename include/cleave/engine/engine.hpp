@@ -531,13 +531,19 @@ class engine {
         write_request_head(l.request,
                            {.target = request_.target,
                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = identity_known_ ? &report_.identity.validator : nullptr,
+                            .if_range = comparable() ? &report_.identity.validator : nullptr,
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
         l.is = lane::state::requesting;
         l.until = now_ + request_.timeouts.head;
         ++report_.requests;
         actions_.push_back(action::send{id, l.request, l.used || l.waited});
+    }
+
+    // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
+    // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
+    [[nodiscard]] bool comparable() const noexcept {
+        return identity_known_ && report_.identity.weak_etag.empty();
     }
 
     // Connects as many lanes as the rule allows and the work is worth.
