@@ -696,6 +696,7 @@ class engine {
         if (report_.to_last_byte == report_.to_last_byte.zero()) {
             report_.to_last_byte = now_ - started_at_;
             close_all();
+            if (progress_at_) tell_progress({});
         }
         if (running_job_ || !sink_ready_) return;
         std::uint64_t const size = empty_ ? 0 : wanted_.size();
