@@ -268,9 +268,12 @@ report download(request what, Sink sink, Policies how, std::error_code& ec) {
 }
 
 /// The same, into the file `path`.
-template <class Policies = policies<>>
-report download(request what, std::string path, std::error_code& ec) {
-    return download(std::move(what), file_sink{std::move(path)}, policies<>{}, ec);
+template <class Policies>
+report download(request what, std::string path, Policies how, std::error_code& ec) {
+    return download(std::move(what), file_sink{std::move(path)}, std::move(how), ec);
+}
+inline report download(request what, std::string path, std::error_code& ec) {
+    return download(std::move(what), std::move(path), policies<>{}, ec);
 }
 
 /// Downloads `what` into `sink` and waits for it. Throws `download_error`.

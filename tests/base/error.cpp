@@ -47,6 +47,7 @@ constexpr row rows[] = {
     {error::sink_needs_size, 115, cause::configuration},
     {error::sink_too_small, 116, cause::configuration},
     {error::object_too_large, 117, cause::configuration},
+    {error::sink_not_readable, 118, cause::configuration},
 
     {error::malformed_head, 200, cause::protocol},
     {error::head_too_large, 201, cause::protocol},

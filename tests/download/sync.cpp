@@ -189,3 +189,41 @@ TEST_CASE("one target, two downloads: the second is told that it is busy") {
     CHECK(report.bytes == o.bytes.size());
     CHECK(read_file(path) == o.bytes);
 }
+
+namespace {
+
+// Takes bytes and cannot give them back, as a pipe to a flash chip might.
+class one_way_sink {
+  public:
+    static constexpr cleave::sink_traits traits{};
+    explicit one_way_sink(std::vector<std::byte>& to) : to_(to) {}
+    void check(std::error_code& ec) const { to_.check(ec); }
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) { to_.open(size, ec); }
+    std::span<std::byte> prepare(std::uint64_t at, std::size_t n, std::error_code& ec) {
+        return to_.prepare(at, n, ec);
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) const {}
+    void sync(std::uint64_t size, std::error_code& ec) { to_.sync(size, ec); }
+    void publish(std::error_code&) const {}
+    void abandon() noexcept {}
+
+  private:
+    cleave::memory_sink to_;
+};
+
+} // namespace
+
+TEST_CASE("a digest over a sink that cannot be read back is refused by name") {
+    object const o = object::random(1000, 46);
+    fault_server server{honest(o)};
+    std::vector<std::byte> memory;
+    std::error_code ec;
+    (void)cleave::download(server.url("/r"), one_way_sink{memory},
+                           cleave::policies<>{}.with_verify(cleave::sha256(sha256_hex(o.bytes))),
+                           ec);
+    CHECK(ec == error::sink_not_readable);
+    CHECK(server.connections() == 0);
+    (void)cleave::download(server.url("/r"), one_way_sink{memory}, cleave::policies<>{}, ec);
+    CHECK_FALSE(ec);
+    CHECK(memory.size() == 1000);
+}

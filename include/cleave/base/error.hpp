@@ -33,6 +33,7 @@ enum class error {
     sink_needs_size,
     sink_too_small,
     object_too_large,
+    sink_not_readable,
 
     // The server's reply cannot be trusted as HTTP.
     malformed_head = 200,
@@ -180,7 +181,8 @@ enum class cause {
     case error::planner_broke_contract:
     case error::sink_needs_size:
     case error::sink_too_small:
-    case error::object_too_large: return cause::configuration;
+    case error::object_too_large:
+    case error::sink_not_readable: return cause::configuration;
 
     case error::multipart_reply:
     case error::coded_reply:
@@ -244,6 +246,9 @@ enum class cause {
         return "the object does not fit into the memory given; give at least its size";
     case error::object_too_large:
         return "the object is larger than the limit set for it; raise the limit if that is wanted";
+    case error::sink_not_readable:
+        return "a digest is wanted, but the sink cannot be read back to check it; use a sink that "
+               "can, or no digest";
 
     case error::malformed_head:
         return "the server's reply is not valid HTTP; check that the URL leads to a web server";
@@ -400,6 +405,22 @@ class cause_category_type final : public std::error_category {
         case cause::cancelled: return "cancelled";
         }
         return "unknown cause";
+    }
+    // Codes of the system have a cause too, as far as it does not depend on where they came from.
+    [[nodiscard]] bool equivalent(std::error_code const& code,
+                                  int condition) const noexcept override {
+        if (code.category() != std::system_category() && code.category() != std::generic_category())
+            return false;
+        switch (static_cast<cause>(condition)) {
+        case cause::storage:
+            return code == std::errc::no_space_on_device || code == std::errc::io_error ||
+                   code == std::errc::file_too_large || code == std::errc::read_only_file_system;
+        case cause::passing:
+            return code == std::errc::connection_refused || code == std::errc::connection_reset ||
+                   code == std::errc::broken_pipe || code == std::errc::timed_out ||
+                   code == std::errc::host_unreachable || code == std::errc::network_unreachable;
+        default: return false;
+        }
     }
 };
 

@@ -41,6 +41,7 @@ struct any_handler {
 /// 3. `text` and `to` belong to the caller and live until the handler, or the return.
 template <class S>
 concept byte_stream =
+    std::move_constructible<S> &&
     requires(S& s, url const& to, std::string_view text, std::span<std::byte> buffer,
              std::error_code& ec) {
         s.async_connect(to, detail::any_handler{});

@@ -143,6 +143,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (!what.url_error) ec = connector_.check(what.target);
         if (ec) {
             start.failed = stream_failure(ec, phase::setup);
+        } else if (!Sink::traits.readable && engine_.verifier().wanted()) {
+            start.failed = failure::of(error::sink_not_readable, phase::setup);
         } else {
             sink_.check(ec);
             if (ec) start.failed = sink_failure(ec);
@@ -158,7 +160,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         for (std::size_t i = 0; i != inbox_.size(); ++i) {
             engine_.step(std::exchange(inbox_[i], event::started{}), now());
             while (auto next = engine_.next_action())
-                std::visit([this](auto const& a) { perform(a); }, *next);
+                std::visit([this](auto const& a) { this->perform(a); }, *next);
         }
         inbox_.clear();
         telling_ = false;
@@ -289,7 +291,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     [[nodiscard]] failure stream_failure(std::error_code ec, phase where,
-                                         std::string detail = {}) const {
+                                         std::string detail = {}) {
         // Asio's older versions have a category of their own for the system's codes, which does
         // not compare equal to `std::errc`.
         if (ec.category() == asio::error::get_system_category())

@@ -69,7 +69,7 @@ class engine {
 
     void step(any_event const& e, instant now) {
         now_ = now;
-        std::visit([this](auto const& one) { on(one); }, e);
+        std::visit([this](auto const& one) { this->on(one); }, e);
         if (!ended_ && !finished_) go_on();
         if (!finished_) set_timer();
     }
@@ -495,6 +495,8 @@ class engine {
             if (l.is != lane::state::ready) continue;
             if (!identity_known_) {
                 if (i == opener) ask(i, {opening_segment(), ranged_});
+            } else if (!sink_ready_) {
+                // Only the opening request is sent before the sink has room.
             } else if (!ranged_) {
                 if (ledger_.owed().contains(wanted_)) ask(i, {wanted_, false});
             } else if (!ledger_.owed().empty()) {
@@ -623,7 +625,8 @@ class engine {
     // Looking four times per stall timeout finds a stall soon enough, and costs a delivering lane
     // next to nothing.
     void look_again(lane& l) const noexcept {
-        l.until = std::min(now_ + request_.timeouts.stall / 4, l.seen_at + request_.timeouts.stall);
+        auto const stall = request_.timeouts.stall;
+        l.until = std::min(now_ + std::max(stall / 4, instant{1}), l.seen_at + stall);
     }
 
     [[nodiscard]] bool has_work() const noexcept {
@@ -693,7 +696,7 @@ class engine {
 
     // Every byte is in place: digest, sync, publish, in this order.
     void wind_up() {
-        if (report_.to_last_byte == report_.to_last_byte.zero()) {
+        if (!std::exchange(winding_up_, true)) {
             report_.to_last_byte = now_ - started_at_;
             close_all();
             if (progress_at_) tell_progress({});
@@ -772,6 +775,7 @@ class engine {
     bool sink_ready_ = false;
     std::uint64_t hashed_ = 0;
     std::uint64_t hashing_to_ = 0;
+    bool winding_up_ = false;
     bool digest_done_ = false;
     bool synced_ = false;
     bool ended_ = false;
