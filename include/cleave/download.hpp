@@ -45,7 +45,7 @@ namespace cleave {
 /// A handle on a running download. Copies are handles on the same one; every member may be called
 /// from any thread, before, during and after the download. One control serves one download.
 class control {
-public:
+  public:
     /// Ends the download with `error::cancelled`, soon. Nothing happens when it has ended.
     void cancel() const {
         std::lock_guard const lock{state_->mutex};
@@ -190,7 +190,7 @@ namespace detail {
 
 template <class Executor>
 class initiate_download {
-public:
+  public:
     using executor_type = Executor;
     explicit initiate_download(Executor ex) : executor_(std::move(ex)) {}
     [[nodiscard]] executor_type get_executor() const noexcept { return executor_; }
@@ -205,7 +205,7 @@ public:
             ->start();
     }
 
-private:
+  private:
     Executor executor_;
 };
 
@@ -233,7 +233,7 @@ auto async_download(Executor const& ex, request what, Sink sink, Policies how,
 /// What a throwing `download` throws: the error code, a message with the particulars and the
 /// remedy, and the report.
 class download_error : public std::system_error {
-public:
+  public:
     explicit download_error(cleave::report r)
         : std::system_error(r.failed->code),
           report_(std::make_shared<cleave::report>(std::move(r))),
@@ -242,7 +242,7 @@ public:
     [[nodiscard]] char const* what() const noexcept override { return what_->c_str(); }
     [[nodiscard]] cleave::report const& report() const noexcept { return *report_; }
 
-private:
+  private:
     // Shared, because copying an exception must not throw.
     std::shared_ptr<cleave::report const> report_;
     std::shared_ptr<std::string const> what_;

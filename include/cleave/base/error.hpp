@@ -207,8 +207,7 @@ enum class cause {
     case error::bad_url:
         return "the URL cannot be read; write it as http://host[:port]/path, with spaces and "
                "control characters percent-encoded";
-    case error::unsupported_scheme:
-        return "the URL's scheme is not supported; use http or https";
+    case error::unsupported_scheme: return "the URL's scheme is not supported; use http or https";
     case error::tls_unavailable:
         return "the URL is https, but this connector speaks no TLS; use a connector that does";
     case error::bad_header:
@@ -356,8 +355,7 @@ enum class cause {
     case error::name_not_resolved:
         return "the host's name could not be resolved; check the name and the DNS settings";
 
-    case error::target_is_directory:
-        return "the target is a directory; name a file";
+    case error::target_is_directory: return "the target is a directory; name a file";
     case error::target_not_regular:
         return "the target exists and is not a regular file; name another one";
     case error::target_busy:

@@ -43,8 +43,8 @@ class tcp_stream {
     template <class Handler>
     void async_connect(url const& to, Handler handler) {
         close();
-        auto attempt = std::make_shared<connecting<Handler>>(socket_.get_executor(),
-                                                             std::move(handler));
+        auto attempt =
+            std::make_shared<connecting<Handler>>(socket_.get_executor(), std::move(handler));
         pending_ = attempt;
         // A literal address must not wait for a name server.
         auto flags = asio::ip::resolver_base::numeric_service;
@@ -154,8 +154,8 @@ struct tcp_connector {
     [[nodiscard]] cause classify(std::error_code ec) const noexcept {
         if (ec.category() == error_category()) return cause_of(static_cast<error>(ec.value()));
         if (ec == std::errc::operation_canceled) return cause::cancelled;
-        if (ec == std::errc::permission_denied ||
-            ec == std::errc::address_family_not_supported || ec == std::errc::invalid_argument)
+        if (ec == std::errc::permission_denied || ec == std::errc::address_family_not_supported ||
+            ec == std::errc::invalid_argument)
             return cause::configuration;
         return cause::passing;
     }

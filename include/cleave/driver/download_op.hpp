@@ -78,23 +78,21 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using connector_type = typename Policies::connector_type;
     using stream_type = stream_of<connector_type, strand_type>;
     using verifier_type = typename Policies::verifier_type;
-    using engine_type =
-        engine<typename Policies::planner_type, typename Policies::lane_rule_type,
-               typename Policies::renewal_rule_type, verifier_type,
-               typename Policies::observer_type>;
+    using engine_type = engine<typename Policies::planner_type, typename Policies::lane_rule_type,
+                               typename Policies::renewal_rule_type, verifier_type,
+                               typename Policies::observer_type>;
     using lane_type = lane_io<stream_type>;
 
     static_assert(byte_connector<connector_type, strand_type>);
 
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
-        : executor_(ex), strand_(ex), io_work_(ex),
-          sink_(std::move(sink)), connector_(std::move(policies.connect)),
-          background_(std::move(policies.background)),
+        : executor_(ex), strand_(ex), io_work_(ex), sink_(std::move(sink)),
+          connector_(std::move(policies.connect)), background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
-          engine_(seeded(std::move(what)), std::move(policies.plan),
-                  std::move(policies.lanes), std::move(policies.renew),
-                  std::move(policies.verify), observer_, policies.windows),
+          engine_(seeded(std::move(what)), std::move(policies.plan), std::move(policies.lanes),
+                  std::move(policies.renew), std::move(policies.verify), observer_,
+                  policies.windows),
           hasher_(engine_.verifier().make_hasher()), timer_(strand_) {
         std::size_t const count = engine_.lanes().size();
         lanes_.reserve(count);
@@ -140,14 +138,14 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         event::started start;
         auto const& what = engine_.request();
         std::error_code ec;
-        if (!what.url_error) ec = connector_.check(what.target);
-        if (ec) {
+        if (what.url_error) {
+            // The engine names it; whether the target is fit does not matter then.
+        } else if ((ec = connector_.check(what.target))) {
             start.failed = stream_failure(ec, phase::setup);
         } else if (!Sink::traits.readable && engine_.verifier().wanted()) {
             start.failed = failure::of(error::sink_not_readable, phase::setup);
-        } else {
-            sink_.check(ec);
-            if (ec) start.failed = sink_failure(ec);
+        } else if (sink_.check(ec); ec) {
+            start.failed = sink_failure(ec);
         }
         tell(std::move(start));
     }
@@ -202,16 +200,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             std::error_code ec;
             (void)l.stream.read_some(std::as_writable_bytes(std::span{l.head_buffer}.first(1)), ec);
             if (!would_block(ec)) {
-                tell(event::lane_failed{
-                    a.lane, failure::of(error::closed_before_reply, phase::head)});
+                tell(event::lane_failed{a.lane,
+                                        failure::of(error::closed_before_reply, phase::head)});
                 return;
             }
         }
-        l.stream.async_write(
-            a.text, for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
-                if (ec) return op.lane_failed(id, ec, phase::head);
-                op.read_head(id);
-            }));
+        l.stream.async_write(a.text,
+                             for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
+                                 if (ec) return op.lane_failed(id, ec, phase::head);
+                                 op.read_head(id);
+                             }));
     }
 
     void perform(action::read_head const& a) { read_head(a.lane); }
@@ -290,8 +288,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         return ec == asio::error::would_block || ec == asio::error::try_again;
     }
 
-    [[nodiscard]] failure stream_failure(std::error_code ec, phase where,
-                                         std::string detail = {}) {
+    [[nodiscard]] failure stream_failure(std::error_code ec, phase where, std::string detail = {}) {
         // Asio's older versions have a category of their own for the system's codes, which does
         // not compare equal to `std::errc`.
         if (ec.category() == asio::error::get_system_category())
@@ -308,11 +305,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code ec;
         auto const n = l.stream.read_some(std::as_writable_bytes(std::span{l.head_buffer}), ec);
         if (would_block(ec)) {
-            l.stream.async_wait(
-                for_lane(id, [](download_op& op, lane_id i, std::error_code e) {
-                    if (e) return op.lane_failed(i, e, phase::head);
-                    op.read_head(i);
-                }));
+            l.stream.async_wait(for_lane(id, [](download_op& op, lane_id i, std::error_code e) {
+                if (e) return op.lane_failed(i, e, phase::head);
+                op.read_head(i);
+            }));
             return;
         }
         if (ec == asio::error::eof)
@@ -334,8 +330,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                                 l.placed != l.window.grant.size();
             std::error_code ec;
             std::error_code sink_error;
-            if (direct) read_into_sink(l, ec, sink_error);
-            else read_into_staging(l, ec);
+            if (direct)
+                read_into_sink(l, ec, sink_error);
+            else
+                read_into_staging(l, ec);
             if (sink_error) return grant_ended(id, {.failed = sink_failure(sink_error)});
             if (would_block(ec)) return wait_for_bytes(id);
             if (ec == asio::error::eof) return stream_ended(id);
@@ -398,8 +396,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::size_t n = staging_size;
         if (l.framing.is != body_framing::kind::chunked && l.skip_left != 0)
             n = std::min(n, clamp(l.skip_left));
-        auto const got = l.stream.read_some(
-            std::as_writable_bytes(std::span{l.staging.get(), n}), ec);
+        auto const got =
+            l.stream.read_some(std::as_writable_bytes(std::span{l.staging.get(), n}), ec);
         l.pending = {l.staging.get(), got};
     }
 
@@ -414,8 +412,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         for (;;) {
             if (l.framing.is == body_framing::kind::chunked) {
                 if (!decode(l))
-                    return event::grant_ended{.failed =
-                                                  failure::of(error::bad_chunk, phase::body)};
+                    return event::grant_ended{.failed = failure::of(error::bad_chunk, phase::body)};
             } else if (l.decoded.empty()) {
                 std::uint64_t n = l.pending.size();
                 if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
@@ -433,15 +430,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             }
             if (l.placed == l.window.grant.size()) return full(l);
             if (l.decoded.empty()) {
-                bool const ended = l.framing.is == body_framing::kind::chunked
-                                       ? l.chunks_done
-                                       : l.framing.is == body_framing::kind::length &&
-                                             l.body_left == 0;
+                bool const ended =
+                    l.framing.is == body_framing::kind::chunked
+                        ? l.chunks_done
+                        : l.framing.is == body_framing::kind::length && l.body_left == 0;
                 if (ended) return event::grant_ended{.body_ended = true};
                 if (l.pending.empty()) return std::nullopt;
                 continue;
             }
-            if (auto failed = copy_decoded(l)) return event::grant_ended{.failed = std::move(failed)};
+            if (auto failed = copy_decoded(l))
+                return event::grant_ended{.failed = std::move(failed)};
         }
     }
 
@@ -482,8 +480,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     [[nodiscard]] std::optional<failure> copy_decoded(lane_type& l) {
         std::uint64_t const room = l.window.grant.size() - l.placed;
         std::error_code ec;
-        std::span<std::byte> const to = sink_.prepare(
-            offset_in_sink(l), std::min(l.decoded.size(), clamp(room)), ec);
+        std::span<std::byte> const to =
+            sink_.prepare(offset_in_sink(l), std::min(l.decoded.size(), clamp(room)), ec);
         if (ec) return sink_failure(ec);
         std::size_t const n = std::min({to.size(), l.decoded.size(), clamp(room)});
         std::memcpy(to.data(), l.decoded.data(), n);
@@ -525,9 +523,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         case job::publish: sink_.publish(ec); break;
         case job::abandon: sink_.abandon(); break;
         }
-        if (ec) ended.failed = sink_failure(ec);
+        if (ec)
+            ended.failed = sink_failure(ec);
         else if (hash_error)
-            ended.failed = failure{hash_error, cause::permanent, phase::verify, 0, std::nullopt, {}};
+            ended.failed =
+                failure{hash_error, cause::permanent, phase::verify, 0, std::nullopt, {}};
         return ended;
     }
 
@@ -631,8 +631,7 @@ class download_for final : public download_op<Executor, Sink, Policies> {
     };
 
     void complete(std::error_code ec, report result) override {
-        asio::post(work_.get_executor(),
-                   final_call{std::move(handler_), ec, std::move(result)});
+        asio::post(work_.get_executor(), final_call{std::move(handler_), ec, std::move(result)});
         work_.reset();
     }
 

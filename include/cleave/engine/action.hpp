@@ -70,8 +70,7 @@ struct finish {};
 
 namespace cleave {
 
-using any_action =
-    std::variant<action::connect, action::send, action::read_head, action::receive, action::close,
-                 action::run, action::wait_until, action::finish>;
+using any_action = std::variant<action::connect, action::send, action::read_head, action::receive,
+                                action::close, action::run, action::wait_until, action::finish>;
 
 } // namespace cleave

@@ -57,11 +57,10 @@ class engine {
   public:
     engine(cleave::request what, Planner planner, LaneRule lanes, RenewalRule renewal,
            Verifier verifier, Observer& watching, engine_windows windows = {})
-        : request_(std::move(what)), planner_(std::move(planner)),
-          lane_rule_(std::move(lanes)), renewal_rule_(std::move(renewal)),
-          verifier_(std::move(verifier)), observer_(std::addressof(watching)), windows_(windows),
-          random_(request_.seed), lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)),
-          lanes_shown_(lanes_.size()) {
+        : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
+          renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
+          observer_(std::addressof(watching)), windows_(windows), random_(request_.seed),
+          lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()) {
         if (request_.part) wanted_ = *request_.part;
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
@@ -156,9 +155,7 @@ class engine {
         }
         if (e.failed) return fail(*e.failed);
         switch (e.what) {
-        case job::open:
-            sink_ready_ = !open_wanted_;
-            break;
+        case job::open: sink_ready_ = !open_wanted_; break;
         case job::hash:
             // After a restart, what was hashed is not what counts.
             if (!open_wanted_) hashed_ = hashing_to_;
@@ -238,6 +235,14 @@ class engine {
         accept(id, a, opening);
     }
 
+    // An empty object suits any planner that would plan an object of any size. False: this one
+    // would not, and the download has ended.
+    bool nothing_suits_planner() {
+        if (!find_plan_fault(planner_, segment{0, max_offset})) return true;
+        fail(failure::of(error::segments_do_not_match_size, phase::setup, "the object is empty"));
+        return false;
+    }
+
     // Gives up on ranges before anything was accepted.
     void ask_for_whole(lane_id id) {
         ranged_ = false;
@@ -255,11 +260,7 @@ class engine {
         ranged_ = a.ranges;
         if (a.nothing) {
             empty_ = true;
-            if constexpr (requires { planner_.fault(wanted_); }) {
-                fail(failure::of(error::segments_do_not_match_size, phase::setup,
-                                 "the object is empty"));
-                return false;
-            }
+            if (!nothing_suits_planner()) return false;
         } else if (a.object.size) {
             if (*a.object.size > request_.max_size) {
                 fail(failure::of(error::object_too_large, phase::head,
@@ -354,8 +355,10 @@ class engine {
         l.tries = 0;
         l.attempt_bytes = 0;
         bool const keep = l.reusable && e.body_ended && !e.bytes_left_over;
-        if (keep) l.is = lane::state::ready;
-        else drop_connection(id);
+        if (keep)
+            l.is = lane::state::ready;
+        else
+            drop_connection(id);
     }
 
     // A body without a length said beforehand has ended, and the object with it.
@@ -369,6 +372,7 @@ class engine {
                 return fail(failure::of(error::range_not_satisfiable, phase::body,
                                         "the object has " + std::to_string(l.next) + " bytes"));
             empty_ = true;
+            if (!nothing_suits_planner()) return;
         } else {
             wanted_.last = l.next - 1;
             ledger_.end_at(wanted_.last);
@@ -615,8 +619,10 @@ class engine {
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
-            if (has_work()) connect(id);
-            else l.is = lane::state::idle;
+            if (has_work())
+                connect(id);
+            else
+                l.is = lane::state::idle;
             break;
         default: break;
         }
@@ -656,8 +662,7 @@ class engine {
         std::uint64_t bytes = report_.bytes;
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
-            std::uint64_t const granted =
-                l.is == lane::state::receiving ? e.lanes[i].in_place : 0;
+            std::uint64_t const granted = l.is == lane::state::receiving ? e.lanes[i].in_place : 0;
             bytes += granted;
             lanes_shown_[i] = {activity(l), l.bytes + granted,
                                l.held ? std::optional{l.held->bytes} : std::nullopt};
@@ -716,8 +721,10 @@ class engine {
         report_.failed = std::move(why);
         close_all();
         if (running_job_) return;
-        if (sink_touched_) run(job::abandon);
-        else finish();
+        if (sink_touched_)
+            run(job::abandon);
+        else
+            finish();
     }
 
     void finish() {

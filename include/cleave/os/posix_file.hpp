@@ -43,8 +43,10 @@ class posix_file {
     void check_target(std::string const& target, std::error_code& ec) const {
         struct stat found {};
         if (::lstat(target.c_str(), &found) == 0) {
-            if (S_ISDIR(found.st_mode)) ec = error::target_is_directory;
-            else if (!S_ISREG(found.st_mode)) ec = error::target_not_regular;
+            if (S_ISDIR(found.st_mode))
+                ec = error::target_is_directory;
+            else if (!S_ISREG(found.st_mode))
+                ec = error::target_not_regular;
         } else if (errno != ENOENT) {
             ec = last_error();
         } else if (target.empty() || target.back() == '/') {
@@ -58,7 +60,8 @@ class posix_file {
         for (int i = 0; i != max_open_races; ++i) {
             close();
             path_ = path;
-            fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+            fd_ =
+                ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
             if (fd_ < 0) {
                 ec = errno == ELOOP ? make_error_code(error::target_not_regular) : last_error();
                 return;
@@ -72,8 +75,10 @@ class posix_file {
             }
             if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
                 bool const busy = errno == EWOULDBLOCK;
-                if (!busy) ec = last_error();
-                else ec = error::target_busy;
+                if (!busy)
+                    ec = last_error();
+                else
+                    ec = error::target_busy;
                 close();
                 return;
             }

@@ -24,9 +24,8 @@ find_list_fault(std::span<segment const> list) noexcept {
     for (std::size_t i = 0; i != list.size(); ++i) {
         segment const at = list[i];
         if (!at.valid())
-            return plan_fault{.why = error::segment_reversed,
-                              .at = at,
-                              .instead = segment{at.last, at.first}};
+            return plan_fault{
+                .why = error::segment_reversed, .at = at, .instead = segment{at.last, at.first}};
         if (i == 0) continue;
         segment const previous = list[i - 1];
         if (previous.precedes(at)) continue;
@@ -51,8 +50,7 @@ find_list_fault(std::span<segment const> list) noexcept {
     if (auto fault = find_list_fault(list)) return fault;
     segment const covered{list.front().first, list.back().last};
     if (covered == wanted) return std::nullopt;
-    return plan_fault{
-        .why = error::segments_do_not_match_size, .at = covered, .wanted = wanted};
+    return plan_fault{.why = error::segments_do_not_match_size, .at = covered, .wanted = wanted};
 }
 
 /// Asks for exactly the segments listed. A list with a fault is refused before any connection is
@@ -63,9 +61,8 @@ class listed_segments {
     constexpr listed_segments(std::initializer_list<segment> list) : list_(list) {}
 
     [[nodiscard]] constexpr segment next(segment gap, plan_state const&) const noexcept {
-        auto const at = std::partition_point(list_.begin(), list_.end(), [gap](segment s) {
-            return s.last < gap.first;
-        });
+        auto const at = std::partition_point(list_.begin(), list_.end(),
+                                             [gap](segment s) { return s.last < gap.first; });
         return at == list_.end() ? gap : segment{gap.first, std::min(gap.last, at->last)};
     }
     [[nodiscard]] constexpr std::uint64_t opening() const noexcept { return list_.front().size(); }

@@ -36,8 +36,10 @@ class basic_file_sink {
 
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
         if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
-        if (!std::exchange(opened_, true)) file_.open_partial(target_ + ".part", ec);
-        else file_.resize(0, ec);
+        if (!std::exchange(opened_, true))
+            file_.open_partial(target_ + ".part", ec);
+        else
+            file_.resize(0, ec);
         if (ec) {
             // What could not be taken is somebody else's; it is not ours to remove.
             return;

@@ -22,8 +22,8 @@ enum class digest_algorithm : std::uint8_t { sha256, sha512 };
 }
 
 /// Reads hexadecimal digits of either case, exactly as many as the algorithm needs.
-[[nodiscard]] constexpr std::optional<digest_value>
-parse_digest(digest_algorithm algorithm, std::string_view hex) noexcept {
+[[nodiscard]] constexpr std::optional<digest_value> parse_digest(digest_algorithm algorithm,
+                                                                 std::string_view hex) noexcept {
     digest_value value;
     value.size = digest_size(algorithm);
     if (hex.size() != value.size * 2) return std::nullopt;

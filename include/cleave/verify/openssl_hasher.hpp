@@ -80,12 +80,8 @@ using digest = basic_digest<openssl_hasher>;
 static_assert(content_verifier<digest>);
 
 /// Expects this SHA-256 of the object.
-[[nodiscard]] inline digest sha256(std::string_view hex) {
-    return {digest_algorithm::sha256, hex};
-}
+[[nodiscard]] inline digest sha256(std::string_view hex) { return {digest_algorithm::sha256, hex}; }
 /// Expects this SHA-512 of the object.
-[[nodiscard]] inline digest sha512(std::string_view hex) {
-    return {digest_algorithm::sha512, hex};
-}
+[[nodiscard]] inline digest sha512(std::string_view hex) { return {digest_algorithm::sha512, hex}; }
 
 } // namespace cleave
