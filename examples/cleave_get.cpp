@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// cleave-get: downloads one object over many connections at a time. Besides being of use it shows
+// how planner and verifier are chosen when the program runs, how a download is watched, and how a
+// signal ends it cleanly, even while a name lookup hangs.
+//
+//   cleave-get -n 8 --digest sha-256=HEX http://127.0.0.1:8080/object
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iomanip>
+#include <iostream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cleave/cleave.hpp>
+
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// --- Policies that are chosen when the program runs ----------------------------------------------
+
+// A planner that is one of three. Whatever it holds, async_download is compiled only once.
+struct chosen_plan {
+    std::variant<cleave::fixed_size, cleave::even_split, cleave::listed_segments> is;
+
+    cleave::segment next(cleave::segment gap, cleave::plan_state const& s) const noexcept {
+        return std::visit([&](auto const& p) { return p.next(gap, s); }, is);
+    }
+    std::uint64_t opening() const noexcept {
+        auto const of = [](auto const& p) { return cleave::plan_opening(p); };
+        return std::visit(of, is).value_or(cleave::engine_windows{}.opening);
+    }
+    std::uint64_t at_most() const noexcept {
+        return std::visit([](auto const& p) { return cleave::plan_at_most(p); }, is);
+    }
+    std::optional<cleave::plan_fault> fault() const noexcept {
+        return std::visit([](auto const& p) { return cleave::find_plan_fault(p); }, is);
+    }
+    std::optional<cleave::plan_fault> fault(cleave::segment wanted) const noexcept {
+        return std::visit([&](auto const& p) { return cleave::find_plan_fault(p, wanted); }, is);
+    }
+};
+static_assert(cleave::range_planner<chosen_plan>);
+
+// A verifier that expects a digest, or nothing.
+struct chosen_digest {
+    using hasher_type = cleave::openssl_hasher;
+    std::optional<cleave::digest> expected;
+
+    bool wanted() const noexcept { return expected.has_value(); }
+    std::error_code fault() const { return expected ? expected->fault() : std::error_code{}; }
+    hasher_type make_hasher() const {
+        return expected ? expected->make_hasher() : hasher_type{cleave::digest_algorithm::sha256};
+    }
+    bool matches(cleave::digest_value const& got) const noexcept {
+        return !expected || expected->matches(got);
+    }
+};
+static_assert(cleave::content_verifier<chosen_digest>);
+
+// At one go, so that it stays one line whoever else writes there.
+void say(std::string const& text) { std::cerr << "cleave-get: " + text + '\n'; }
+
+// --- The command line ----------------------------------------------------------------------------
+
+struct options {
+    cleave::request what;
+    std::string target;
+    std::uint32_t lanes = 8;
+    chosen_plan plan;
+    chosen_digest verify;
+    std::string digest_name; // "sha-256", for the last line
+    bool quiet = false;
+    bool json = false;
+};
+
+using usage_error = CLI::ValidationError; // what is wrong with which option
+
+// "0-1024,1025-2048". Whether they fit together is for the planner to say.
+std::vector<cleave::segment> parse_segments(std::string_view text) {
+    std::vector<cleave::segment> list;
+    char const* at = text.data();
+    char const* const end = at + text.size();
+    auto const number = [&](std::uint64_t& to) {
+        auto const [stop, error] = std::from_chars(at, end, to);
+        at = stop;
+        return error == std::errc{};
+    };
+    auto const sign = [&](char c) { return at != end && *at++ == c; };
+    do {
+        cleave::segment& s = list.emplace_back();
+        if (!number(s.first) || !sign('-') || !number(s.last) || (at != end && *at != ','))
+            throw usage_error{"--segments", "write it as 0-1024,1025-2048"};
+    } while (sign(','));
+    return list;
+}
+
+// "512K", "8M", "1G", or plain bytes.
+std::uint64_t parse_size(std::string_view text) {
+    std::uint64_t size = 0;
+    char const* const end = text.data() + text.size();
+    auto const [stop, error] = std::from_chars(text.data(), end, size);
+    unsigned shift = 0;
+    if (end - stop == 1) shift = *stop == 'K' ? 10 : *stop == 'M' ? 20 : *stop == 'G' ? 30 : 64;
+    if (error != std::errc{} || end - stop > 1 || shift == 64 || size == 0 ||
+        size > cleave::max_offset >> shift)
+        throw usage_error{"--segment-size", "give bytes, as in 512K, 8M or 1G; less than 2^64"};
+    return size << shift;
+}
+
+// "sha-256=HEX", "SHA512:HEX". The digits are for the library to judge.
+void parse_digest(std::string_view text, options& to) {
+    auto const middle = std::min(text.find_first_of("=:"), text.size());
+    std::string name;
+    for (char const c : text.substr(0, middle))
+        if (c != '-') name += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
+    if (middle == text.size() || (name != "sha256" && name != "sha512"))
+        throw usage_error{"--digest", "write it as sha-256=HEX or sha-512=HEX"};
+    text.remove_prefix(middle + 1);
+    to.verify.expected = name == "sha256" ? cleave::sha256(text) : cleave::sha512(text);
+    to.digest_name = name.insert(3, "-");
+}
+
+// "Name: value", without the blanks before the value; the library judges the rest.
+cleave::header parse_header(std::string const& text) {
+    auto const colon = text.find(':');
+    if (colon == std::string::npos) throw usage_error{"--header", "write it as 'Name: value'"};
+    auto const value = text.find_first_not_of(" \t", colon + 1);
+    return {text.substr(0, colon), value == std::string::npos ? "" : text.substr(value)};
+}
+
+std::chrono::nanoseconds parse_time(char const* option, double seconds) {
+    if (!(seconds >= 1e-9 && seconds <= 1e9))
+        throw usage_error{option, "give a positive number of seconds"};
+    return std::chrono::nanoseconds{static_cast<std::int64_t>(seconds * 1e9)};
+}
+
+// Ends the program itself where there is nothing to download: after --help, or a usage error.
+options parse(int argc, char** argv) {
+    options o;
+    std::string url;
+    std::optional<std::string> size, list, digest;
+    std::optional<double> connect, stall, deadline;
+    std::vector<std::string> headers;
+    bool even = false;
+
+    CLI::App app{"Downloads one object over many connections at a time."};
+    app.set_version_flag("--version", std::string{"cleave-get "} + cleave::version_string);
+    app.footer("The file appears under its name once it is complete, in place of one that was "
+               "there.\nExit status: 0 done, 1 failed, 2 usage, 130 or 143 interrupted.");
+    auto const add = [&](char const* name, auto& value, char const* type, char const* help) {
+        return app.add_option(name, value, help)->type_name(type);
+    };
+    add("URL", url, "", "what to download, http://...")->required();
+    add("-o", o.target, "FILE", "file to make; else named as the last part of the URL's path");
+    add("-n", o.lanes, "N", "connections at a time, 8 if not given")->check(CLI::Range(1, 1024));
+    auto* const by_size =
+        add("--segment-size", size, "SIZE", "bytes to ask for at a time, 4M if not given");
+    auto* const by_list =
+        add("--segments", list, "LIST", "ask for exactly these, as in 0-1024,1025-2048");
+    by_list->excludes(by_size);
+    app.add_flag("--even", even, "ask for equal segments, one for each connection")
+        ->excludes(by_size, by_list);
+    add("--digest", digest, "DIGEST", "the object's: sha-256=HEX or sha-512=HEX");
+    add("--connect-timeout", connect, "S", "seconds to resolve and connect, 15 if not given");
+    add("--stall-timeout", stall, "S", "seconds without any answer or byte, 30 if not given");
+    add("--deadline", deadline, "S", "seconds for the whole download");
+    add("--header", headers, "HEADER", "request header, 'Name: value'; may be repeated")
+        ->allow_extra_args(false);
+    app.add_flag("-q", o.quiet, "say nothing but errors");
+    app.add_flag("--json", o.json, "print the report as JSON on standard output");
+
+    try {
+        app.parse(argc, argv);
+        if (size) o.plan.is = cleave::fixed_size{parse_size(*size)};
+        if (list) o.plan.is = cleave::listed_segments{parse_segments(*list)};
+        if (even) o.plan.is = cleave::even_split{o.lanes};
+        if (digest) parse_digest(*digest, o);
+        for (auto const& text : headers) o.what.headers.push_back(parse_header(text));
+        auto& times = o.what.timeouts;
+        if (connect) times.connect = parse_time("--connect-timeout", *connect);
+        if (stall) times.head = times.stall = parse_time("--stall-timeout", *stall);
+        if (deadline) times.deadline = parse_time("--deadline", *deadline);
+        o.what.target = cleave::url::parse(url, o.what.url_error);
+        if (o.what.url_error) throw usage_error{"URL", o.what.url_error.message()};
+        if (o.target.empty()) o.target = o.what.target.file_name();
+        if (o.target.empty())
+            throw usage_error{"URL", "its path gives no file name; give one with -o"};
+        if (o.target == "-") throw usage_error{"-o", "bytes come in any order; name a file"};
+    } catch (CLI::ParseError const& e) {
+        if (e.get_exit_code() == 0) std::exit(app.exit(e));
+        say(std::string{e.what()} + "; cleave-get --help tells more");
+        std::exit(2);
+    }
+    return o;
+}
+
+// --- For people to read --------------------------------------------------------------------------
+
+std::string decimal(double value, char const* unit) {
+    std::ostringstream text;
+    text << std::fixed << std::setprecision(1) << value << unit;
+    return text.str();
+}
+
+std::string in_bytes(double n) {
+    if (n < 1024) return std::to_string(static_cast<int>(n)) + " B";
+    char const* const units[] = {" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
+    auto const* unit = units;
+    for (n /= 1024; n >= 1024 && unit + 1 != std::end(units); n /= 1024) ++unit;
+    return decimal(n, *unit);
+}
+std::string in_bytes(std::uint64_t n) { return in_bytes(static_cast<double>(n)); }
+
+std::string on_clock(double seconds) {
+    auto const all = static_cast<std::uint64_t>(std::clamp(seconds, 0.0, 1e9));
+    std::ostringstream text;
+    text << std::setfill('0');
+    if (all >= 3600) text << all / 3600 << ':' << std::setw(2);
+    text << all / 60 % 60 << ':' << std::setw(2) << all % 60;
+    return text.str();
+}
+
+std::string counted(std::uint64_t n, char const* one, char const* more) {
+    return std::to_string(n) + (n == 1 ? one : more);
+}
+
+double in_seconds(std::chrono::nanoseconds time) {
+    return std::chrono::duration<double>{time}.count();
+}
+
+std::string summary(options const& o, cleave::report const& r) {
+    auto const time = in_seconds(r.elapsed);
+    auto text = o.target + ": " + in_bytes(r.bytes) + " in " +
+                (time < 60 ? decimal(time, " s") : on_clock(time)) + " (" +
+                in_bytes(static_cast<double>(r.bytes) / std::max(time, 1e-9)) + "/s), " +
+                counted(r.lanes, " lane, ", " lanes, ") +
+                counted(r.requests, " request", " requests");
+    text += r.retries == 0 ? "" : ", " + counted(r.retries, " retry", " retries");
+    text += r.ranges || r.bytes == 0 || o.lanes == 1 ? "" : ", the server sends no ranges";
+    text += r.length_verified || r.digest_verified ? "" : ", its length is not certain";
+    text += r.digest_verified ? ", " + o.digest_name + " verified" : "";
+    return text;
+}
+
+// --- Progress ------------------------------------------------------------------------------------
+
+// Bytes a second, where what came lately counts for more.
+class smooth_rate {
+  public:
+    double update(std::uint64_t bytes, double now) {
+        if (now > at_) {
+            auto const past = now - at_;
+            auto const came = bytes > bytes_ ? static_cast<double>(bytes - bytes_) : 0.0;
+            // At first it is the mean since the start.
+            auto const weight = std::max(1 - std::exp(-past / 3), past / now);
+            rate_ += weight * (came / past - rate_);
+            at_ = now;
+            bytes_ = bytes;
+        }
+        return rate_;
+    }
+
+  private:
+    double rate_ = 0, at_ = 0;
+    std::uint64_t bytes_ = 0;
+};
+
+// Shows progress on standard error: on a terminal in place, a row for each lane as far as they
+// fit; elsewhere a line now and then.
+class progress_display {
+  public:
+    explicit progress_display(bool quiet) : quiet_{quiet} {
+        char const* const terminal = std::getenv("TERM");
+        in_place_ = ::isatty(STDERR_FILENO) == 1 && terminal != nullptr &&
+                    std::string_view{terminal} != "dumb";
+    }
+
+    std::chrono::nanoseconds interval() const { return quiet_ ? 0s : in_place_ ? 200ms : 5000ms; }
+
+    void show(cleave::progress const& p) {
+        if (in_place_) {
+            draw(p);
+        } else {
+            say(headline(p));
+        }
+    }
+
+    // Leaves the terminal as it was.
+    void clear() {
+        if (rows_drawn_ != 0) {
+            std::cerr << go_up() + "\x1b[J";
+            rows_drawn_ = 0;
+        }
+    }
+
+  private:
+    std::string headline(cleave::progress const& p) {
+        auto const rate = rate_.update(p.bytes, in_seconds(p.elapsed));
+        std::string text;
+        if (p.total) text += std::to_string(p.percent()) + "%, ";
+        text += in_bytes(p.bytes);
+        if (p.total) text += " of " + in_bytes(*p.total);
+        text += ", " + in_bytes(rate) + "/s";
+        if (p.total && p.bytes == *p.total) {
+            text += ", finishing";
+        } else if (p.total && rate >= 1) {
+            text += ", " + on_clock(static_cast<double>(*p.total - p.bytes) / rate) + " left";
+        }
+        return text;
+    }
+
+    std::string row(std::size_t lane, cleave::lane_progress const& l, double now) {
+        auto const rate = lane_rates_[lane].update(l.bytes, now);
+        std::ostringstream text;
+        text << "lane " << std::setw(5) << std::left << lane << std::setw(11)
+             << cleave::to_string(l.doing) << std::right << std::setw(11) << in_bytes(l.bytes)
+             << std::setw(12) << in_bytes(rate) << "/s";
+        if (l.bytes_asked) text << "  " << cleave::to_string(*l.bytes_asked);
+        return text.str();
+    }
+
+    void draw(cleave::progress const& p) {
+        winsize window{};
+        if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0) {
+            window.ws_row = 24;
+            window.ws_col = 80;
+        }
+        lane_rates_.resize(p.lanes.size());
+        std::vector<std::string> rows{headline(p)};
+        // One line of the screen is for the cursor, below all others.
+        auto const fit = std::max<std::size_t>(window.ws_row, 2) - 1;
+        for (std::size_t i = 0; i != p.lanes.size(); ++i) {
+            auto const text = row(i, p.lanes[i], in_seconds(p.elapsed));
+            if (rows.size() < fit) rows.push_back(text);
+        }
+        if (auto const hidden = p.lanes.size() + 1 - rows.size(); hidden != 0 && fit > 1)
+            rows.back() = "and " + std::to_string(hidden + 1) + " more lanes";
+        std::string all = go_up();
+        for (auto const& text : rows) {
+            // A row must not break into two, or going up would end in the wrong place.
+            all += text.substr(0, window.ws_col - 1U) + "\x1b[K\n";
+        }
+        std::cerr << all + "\x1b[J";
+        rows_drawn_ = rows.size();
+    }
+
+    std::string go_up() const {
+        return rows_drawn_ == 0 ? "\r" : "\r\x1b[" + std::to_string(rows_drawn_) + "A";
+    }
+
+    bool quiet_ = false;
+    bool in_place_ = false;
+    std::size_t rows_drawn_ = 0;
+    smooth_rate rate_;
+    std::vector<smooth_rate> lane_rates_;
+};
+
+// --- For programs to read ------------------------------------------------------------------------
+
+using json = nlohmann::ordered_json;
+
+template <class Value>
+json value_or_null(std::optional<Value> const& v) {
+    return v ? json(*v) : json(nullptr);
+}
+
+json to_json(cleave::failure const& f) {
+    std::string const category = f.code.category().name();
+    std::optional<std::int64_t> retry_after;
+    if (f.retry_after) retry_after = f.retry_after->count();
+    return {{"code", category + ":" + std::to_string(f.code.value())},
+            {"category", category},
+            {"value", f.code.value()},
+            {"message", f.message()},
+            {"detail", f.detail},
+            {"where", cleave::to_string(f.where)},
+            {"cause", cleave::make_error_condition(f.kind).message()},
+            {"status", f.status},
+            {"retry_after", value_or_null(retry_after)}};
+}
+
+json to_json(cleave::identity const& i) {
+    char const* const kinds[] = {"none", "strong_etag", "last_modified"};
+    return {{"size", value_or_null(i.size)},
+            {"validator", kinds[static_cast<std::size_t>(i.validator.is)]},
+            {"validator_text", i.validator.text},
+            {"weak_etag", i.weak_etag}};
+}
+
+// Every field of the report under its own name, times in seconds; "error" only after a failure.
+json to_json(cleave::report const& r) {
+    json j{{"bytes", r.bytes},
+           {"identity", to_json(r.identity)},
+           {"ranges", r.ranges},
+           {"length_verified", r.length_verified},
+           {"digest_verified", r.digest_verified},
+           {"lanes", r.lanes},
+           {"connections", r.connections},
+           {"requests", r.requests},
+           {"retries", r.retries},
+           {"stale_connections", r.stale_connections},
+           {"restarts", r.restarts},
+           {"bytes_twice", r.bytes_twice},
+           {"bytes_copied", r.bytes_copied},
+           {"grants", r.grants},
+           {"reads", r.reads},
+           {"to_first_reply", in_seconds(r.to_first_reply)},
+           {"to_last_byte", in_seconds(r.to_last_byte)},
+           {"elapsed", in_seconds(r.elapsed)}};
+    if (r.failed) j["error"] = to_json(*r.failed);
+    return j;
+}
+
+// --- The download --------------------------------------------------------------------------------
+
+int exit_code(cleave::report const& r, int signal) {
+    if (!r.failed) return 0;
+    if (signal != 0 && r.failed->code == cleave::error::cancelled) return 128 + signal;
+    bool const usage = r.failed->kind == cleave::cause::configuration &&
+                       r.failed->where == cleave::phase::setup && r.connections == 0;
+    return usage ? 2 : 1;
+}
+
+[[noreturn]] void run(options const& o) {
+    asio::io_context context{1};
+    cleave::control control;
+    int signalled = 0;
+    asio::signal_set signals{context, SIGINT, SIGTERM};
+    signals.async_wait([&](std::error_code ec, int signal) {
+        if (ec) return;
+        signalled = signal;
+        control.cancel();
+        // Whoever asks twice does not want to wait for the disk either.
+        signals.clear(ec);
+        auto const leave = [](int s) { std::_Exit(128 + s); };
+        std::signal(SIGINT, leave);
+        std::signal(SIGTERM, leave);
+    });
+
+    progress_display display{o.quiet};
+    auto how =
+        cleave::policies<>{}
+            .with_plan(o.plan)
+            .with_lanes(cleave::fixed_lanes{o.lanes})
+            .with_verify(o.verify)
+            .with_observer(cleave::on_progress(
+                display.interval(), [&display](cleave::progress const& p) { display.show(p); }))
+            .with_control(control);
+    std::optional<cleave::report> report;
+    cleave::async_download(context.get_executor(), o.what, cleave::file_sink{o.target},
+                           std::move(how),
+                           [&](std::error_code, cleave::report r) { report = std::move(r); });
+    while (!report) context.run_one();
+
+    display.clear();
+    int code = exit_code(*report, signalled);
+    if (o.json) {
+        // What a server said of its object need not be UTF-8.
+        std::cout << to_json(*report).dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+        if (!std::cout.flush()) {
+            say("the report could not be written to standard output");
+            code = std::max(code, 1);
+        }
+    }
+    if (report->failed) {
+        say(report->failed->message());
+    } else if (!o.quiet) {
+        say(summary(o, *report));
+    }
+    // Not by way of destructors: a name lookup that hangs on its thread would be waited for.
+    std::_Exit(code);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    try {
+        run(parse(argc, argv));
+    } catch (std::exception const& e) {
+        say(e.what());
+        return 1;
+    }
+}
