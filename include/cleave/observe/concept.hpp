@@ -64,10 +64,20 @@ struct progress {
     /// right ones and published: only the completion says so.
     [[nodiscard]] constexpr unsigned percent() const noexcept {
         if (!total || *total == 0) return 0;
-        return bytes >= *total
-                   ? 100
-                   : static_cast<unsigned>(static_cast<long double>(bytes) * 100 /
-                                           static_cast<long double>(*total));
+        if (bytes >= *total) return 100;
+        // Adds up `bytes` a hundred times and counts how often that fills `total`: exact, where
+        // `bytes * 100` would not fit into 64 bits.
+        unsigned full = 0;
+        std::uint64_t sum = 0;
+        for (int i = 0; i != 100; ++i) {
+            if (sum >= *total - bytes) {
+                sum -= *total - bytes;
+                ++full;
+            } else {
+                sum += bytes;
+            }
+        }
+        return full;
     }
 };
 

@@ -51,6 +51,8 @@ class posix_file {
             ec = last_error();
         } else if (target.empty() || target.back() == '/') {
             ec = error::target_is_directory;
+        } else if (::stat(directory_of(target).c_str(), &found) != 0) {
+            ec = last_error();
         }
     }
 
@@ -68,7 +70,8 @@ class posix_file {
             }
             struct stat opened {};
             if (::fstat(fd_, &opened) != 0) return fail(ec);
-            if (!S_ISREG(opened.st_mode)) {
+            // A second name means that it is somebody's file, not a partial of ours.
+            if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1) {
                 close();
                 ec = error::target_not_regular;
                 return;
@@ -163,9 +166,16 @@ class posix_file {
             ec = error::partial_replaced;
             return;
         }
-        if (::rename(path_.c_str(), target.c_str()) != 0) return fail(ec);
-        sync_directory(target, ec);
-        close();
+        // A rename is durable once the directory is. It is opened first: a directory that cannot be
+        // synced must be found while the old file still stands.
+        int const directory =
+            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0) return fail(ec);
+        if (::rename(path_.c_str(), target.c_str()) != 0) fail(ec);
+        // Some file systems cannot sync a directory and say EINVAL; there is nothing more to do.
+        else if (::fsync(directory) != 0 && errno != EINVAL) fail(ec);
+        ::close(directory);
+        if (!ec) close();
     }
 
     void discard() noexcept {
@@ -195,17 +205,10 @@ class posix_file {
                here.st_ino == there.st_ino && here.st_dev == there.st_dev;
     }
 
-    // A rename is durable once the directory is.
-    static void sync_directory(std::string const& target, std::error_code& ec) {
+    [[nodiscard]] static std::string directory_of(std::string const& target) {
         auto const slash = target.find_last_of('/');
-        std::string const directory = slash == std::string::npos ? "."
-                                      : slash == 0               ? "/"
-                                                                 : target.substr(0, slash);
-        int const fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return fail(ec);
-        // Some file systems cannot sync a directory and say EINVAL; there is nothing more to do.
-        if (::fsync(fd) != 0 && errno != EINVAL) fail(ec);
-        ::close(fd);
+        if (slash == std::string::npos) return ".";
+        return slash == 0 ? "/" : target.substr(0, slash);
     }
 
     int fd_ = -1;

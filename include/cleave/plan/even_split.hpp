@@ -31,20 +31,17 @@ struct even_split {
         std::uint64_t const larger = wanted.size() % count;
         std::uint64_t const offset = at - wanted.first;
         std::uint64_t const in_larger = larger * (size + 1);
-        std::uint64_t begin = 0;
-        std::uint64_t length = 0;
-        if (offset < in_larger) {
-            length = size + 1;
-            begin = offset / length * length;
-        } else if (size == 0) {
-            return wanted.last;
-        } else {
-            length = size;
-            begin = in_larger + (offset - in_larger) / length * length;
-        }
-        // The end is reckoned from what is left, so that nothing can wrap.
-        std::uint64_t const left = (wanted.last - wanted.first) - begin;
-        return length - 1 >= left ? wanted.last : wanted.first + begin + (length - 1);
+        bool const is_larger = offset < in_larger;
+        // Fewer bytes than parts: the parts behind the larger ones are empty.
+        if (!is_larger && size == 0) return wanted.last;
+        std::uint64_t const length = is_larger ? size + 1 : size;
+        std::uint64_t const part =
+            is_larger ? offset / length : larger + (offset - in_larger) / length;
+        // The last part ends where everything ends, also where `size()` had to stop at 2^64-1.
+        if (part + 1 >= count) return wanted.last;
+        std::uint64_t const begin =
+            is_larger ? part * length : in_larger + (part - larger) * length;
+        return wanted.first + begin + (length - 1);
     }
 };
 

@@ -29,8 +29,11 @@ struct backoff {
         auto wait = std::chrono::nanoseconds{0};
         if (s.bytes < delivering) wait = jitter(std::max<std::uint32_t>(s.tries, 1), s.random);
         if (s.what.retry_after) {
-            if (*s.what.retry_after > patience) return {answer::give_up};
-            wait += *s.what.retry_after;
+            // In whole seconds: in nanoseconds what a server asks for may not be countable.
+            auto const asked = *s.what.retry_after;
+            if (asked > std::chrono::floor<std::chrono::seconds>(patience))
+                return {answer::give_up};
+            wait += std::max(asked, std::chrono::seconds{0});
         }
         if (s.time_left && wait >= *s.time_left) return {answer::give_up};
         return {answer::again, wait};
