@@ -2714,6 +2714,8 @@ class posix_file {
             ec = last_error();
         } else if (target.empty() || target.back() == '/') {
             ec = error::target_is_directory;
+        } else if (::stat(directory_of(target).c_str(), &found) != 0) {
+            ec = last_error();
         }
     }
 
@@ -2731,7 +2733,8 @@ class posix_file {
             }
             struct stat opened {};
             if (::fstat(fd_, &opened) != 0) return fail(ec);
-            if (!S_ISREG(opened.st_mode)) {
+            // A second name means that it is somebody's file, not a partial of ours.
+            if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1) {
                 close();
                 ec = error::target_not_regular;
                 return;
@@ -2826,9 +2829,16 @@ class posix_file {
             ec = error::partial_replaced;
             return;
         }
-        if (::rename(path_.c_str(), target.c_str()) != 0) return fail(ec);
-        sync_directory(target, ec);
-        close();
+        // A rename is durable once the directory is. It is opened first: a directory that cannot be
+        // synced must be found while the old file still stands.
+        int const directory =
+            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0) return fail(ec);
+        if (::rename(path_.c_str(), target.c_str()) != 0) fail(ec);
+        // Some file systems cannot sync a directory and say EINVAL; there is nothing more to do.
+        else if (::fsync(directory) != 0 && errno != EINVAL) fail(ec);
+        ::close(directory);
+        if (!ec) close();
     }
 
     void discard() noexcept {
@@ -2858,17 +2868,10 @@ class posix_file {
                here.st_ino == there.st_ino && here.st_dev == there.st_dev;
     }
 
-    // A rename is durable once the directory is.
-    static void sync_directory(std::string const& target, std::error_code& ec) {
+    [[nodiscard]] static std::string directory_of(std::string const& target) {
         auto const slash = target.find_last_of('/');
-        std::string const directory = slash == std::string::npos ? "."
-                                      : slash == 0               ? "/"
-                                                                 : target.substr(0, slash);
-        int const fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return fail(ec);
-        // Some file systems cannot sync a directory and say EINVAL; there is nothing more to do.
-        if (::fsync(fd) != 0 && errno != EINVAL) fail(ec);
-        ::close(fd);
+        if (slash == std::string::npos) return ".";
+        return slash == 0 ? "/" : target.substr(0, slash);
     }
 
     int fd_ = -1;
@@ -2904,7 +2907,7 @@ struct plan_fault {
     std::optional<segment> previous{};
     /// What to write instead of `at`.
     std::optional<segment> instead{};
-    /// What the object or the part asked for really is, where that is the trouble.
+    /// What is really asked for, where that is the trouble; empty when it is nothing at all.
     std::optional<segment> wanted{};
 
     /// The particulars, for `failure::detail`.
@@ -2913,7 +2916,7 @@ struct plan_fault {
         switch (why) {
         case error::segments_overlap:
             text = "segments " + to_string(*previous) + " and " + to_string(at) +
-                   " overlap at byte " + std::to_string(at.first);
+                   " overlap at byte " + std::to_string(std::max(previous->first, at.first));
             break;
         case error::segments_leave_gap:
             text = "between segments " + to_string(*previous) + " and " + to_string(at) +
@@ -2925,8 +2928,10 @@ struct plan_fault {
         case error::segment_reversed: text = "segment " + to_string(at) + " is reversed"; break;
         case error::segments_do_not_match_size:
             text = "the segments are for " + to_string(at) + " (" + std::to_string(at.size()) +
-                   " bytes), but what is asked for is " + to_string(*wanted) + " (" +
-                   std::to_string(wanted->size()) + " bytes)";
+                   " bytes), but ";
+            text += wanted ? "what is asked for is " + to_string(*wanted) + " (" +
+                                 std::to_string(wanted->size()) + " bytes)"
+                           : "the object is empty";
             break;
         default: break;
         }
@@ -2993,6 +2998,15 @@ template <range_planner P>
     else
         return find_plan_fault(p);
 }
+/// Nothing at all, as of an empty object, suits any planner that would plan whatever size.
+template <range_planner P>
+[[nodiscard]] constexpr std::optional<plan_fault>
+find_plan_fault(P const& p, std::optional<segment> wanted) noexcept {
+    if (wanted) return find_plan_fault(p, *wanted);
+    auto fault = find_plan_fault(p, segment{0, max_offset});
+    if (fault) fault->wanted.reset();
+    return fault;
+}
 
 } // namespace cleave
 
@@ -3023,20 +3037,17 @@ struct even_split {
         std::uint64_t const larger = wanted.size() % count;
         std::uint64_t const offset = at - wanted.first;
         std::uint64_t const in_larger = larger * (size + 1);
-        std::uint64_t begin = 0;
-        std::uint64_t length = 0;
-        if (offset < in_larger) {
-            length = size + 1;
-            begin = offset / length * length;
-        } else if (size == 0) {
-            return wanted.last;
-        } else {
-            length = size;
-            begin = in_larger + (offset - in_larger) / length * length;
-        }
-        // The end is reckoned from what is left, so that nothing can wrap.
-        std::uint64_t const left = (wanted.last - wanted.first) - begin;
-        return length - 1 >= left ? wanted.last : wanted.first + begin + (length - 1);
+        bool const is_larger = offset < in_larger;
+        // Fewer bytes than parts: the parts behind the larger ones are empty.
+        if (!is_larger && size == 0) return wanted.last;
+        std::uint64_t const length = is_larger ? size + 1 : size;
+        std::uint64_t const part =
+            is_larger ? offset / length : larger + (offset - in_larger) / length;
+        // The last part ends where everything ends, also where `size()` had to stop at 2^64-1.
+        if (part + 1 >= count) return wanted.last;
+        std::uint64_t const begin =
+            is_larger ? part * length : in_larger + (part - larger) * length;
+        return wanted.first + begin + (length - 1);
     }
 };
 
@@ -3189,7 +3200,7 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
       private:
         constexpr void cut() noexcept {
             if (!rest_) return;
-            plan_state const state{of_->wanted_, rest_->size(), of_->lanes_};
+            plan_state const state{*of_->wanted_, rest_->size(), of_->lanes_};
             current_ = of_->planner_->next(*rest_, state);
             // A planner that leaves its gap ends the range here; a download would say so by name.
             if (!current_.valid() || !rest_->contains(current_)) rest_.reset();
@@ -3201,11 +3212,10 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
     };
 
     constexpr plan_view(Planner planner, std::optional<segment> wanted, std::uint32_t lanes)
-        : planner_(std::move(planner)), wanted_(wanted.value_or(segment{})), lanes_(lanes),
-          empty_(!wanted || find_plan_fault(*planner_, wanted_)) {}
+        : planner_(std::move(planner)), wanted_(wanted), lanes_(lanes) {}
 
     [[nodiscard]] constexpr iterator begin() const noexcept {
-        return iterator{*this, empty_ ? std::nullopt : std::optional{wanted_}};
+        return iterator{*this, fault() ? std::nullopt : wanted_};
     }
     [[nodiscard]] static constexpr std::default_sentinel_t end() noexcept { return {}; }
     /// Why there is nothing in the range, if there should be.
@@ -3216,9 +3226,8 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
   private:
     // Optional only so that a view can be assigned whatever the planner is.
     std::optional<Planner> planner_;
-    segment wanted_;
+    std::optional<segment> wanted_;
     std::uint32_t lanes_;
-    bool empty_;
 };
 
 /// The plan of an object of `size` bytes: `for (segment s : plan(even_split{8}, size))`.
@@ -3364,8 +3373,11 @@ struct backoff {
         auto wait = std::chrono::nanoseconds{0};
         if (s.bytes < delivering) wait = jitter(std::max<std::uint32_t>(s.tries, 1), s.random);
         if (s.what.retry_after) {
-            if (*s.what.retry_after > patience) return {answer::give_up};
-            wait += *s.what.retry_after;
+            // In whole seconds: in nanoseconds what a server asks for may not be countable.
+            auto const asked = *s.what.retry_after;
+            if (asked > std::chrono::floor<std::chrono::seconds>(patience))
+                return {answer::give_up};
+            wait += std::max(asked, std::chrono::seconds{0});
         }
         if (s.time_left && wait >= *s.time_left) return {answer::give_up};
         return {answer::again, wait};
@@ -3671,10 +3683,20 @@ struct progress {
     /// right ones and published: only the completion says so.
     [[nodiscard]] constexpr unsigned percent() const noexcept {
         if (!total || *total == 0) return 0;
-        return bytes >= *total
-                   ? 100
-                   : static_cast<unsigned>(static_cast<long double>(bytes) * 100 /
-                                           static_cast<long double>(*total));
+        if (bytes >= *total) return 100;
+        // Adds up `bytes` a hundred times and counts how often that fills `total`: exact, where
+        // `bytes * 100` would not fit into 64 bits.
+        unsigned full = 0;
+        std::uint64_t sum = 0;
+        for (int i = 0; i != 100; ++i) {
+            if (sum >= *total - bytes) {
+                sum -= *total - bytes;
+                ++full;
+            } else {
+                sum += bytes;
+            }
+        }
+        return full;
     }
 };
 
@@ -4696,12 +4718,12 @@ class engine {
         accept(id, a, opening);
     }
 
-    // An empty object suits any planner that would plan an object of any size. False: this one
-    // would not, and the download has ended.
-    bool nothing_suits_planner() {
-        if (!find_plan_fault(planner_, segment{0, max_offset})) return true;
-        fail(failure::of(error::segments_do_not_match_size, phase::setup, "the object is empty"));
-        return false;
+    // Now that it is known what there is to plan; nothing where the object is empty. False: this
+    // planner cannot, and the download has ended.
+    bool suits_planner(std::optional<segment> all) {
+        auto const wrong = find_plan_fault(planner_, all);
+        if (wrong) fail(plan_failure(*wrong));
+        return !wrong;
     }
 
     // Gives up on ranges before anything was accepted.
@@ -4721,7 +4743,7 @@ class engine {
         ranged_ = a.ranges;
         if (a.nothing) {
             empty_ = true;
-            if (!nothing_suits_planner()) return false;
+            if (!suits_planner(std::nullopt)) return false;
         } else if (a.object.size) {
             if (*a.object.size > request_.max_size) {
                 fail(failure::of(error::object_too_large, phase::head,
@@ -4729,10 +4751,7 @@ class engine {
                 return false;
             }
             wanted_.last = std::min(wanted_.last, *a.object.size - 1);
-            if (auto wrong = find_plan_fault(planner_, wanted_)) {
-                fail(plan_failure(*wrong));
-                return false;
-            }
+            if (!suits_planner(wanted_)) return false;
         }
         ledger_.reset(wanted_);
         open_wanted_ = true;
@@ -4833,11 +4852,11 @@ class engine {
                 return fail(failure::of(error::range_not_satisfiable, phase::body,
                                         "the object has " + std::to_string(l.next) + " bytes"));
             empty_ = true;
-            if (!nothing_suits_planner()) return;
+            if (!suits_planner(std::nullopt)) return;
         } else {
             wanted_.last = l.next - 1;
             ledger_.end_at(wanted_.last);
-            if (auto wrong = find_plan_fault(planner_, wanted_)) return fail(plan_failure(*wrong));
+            if (!suits_planner(wanted_)) return;
         }
         drop_connection(id);
     }

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -197,8 +198,43 @@ TEST_CASE("causes have names of their own") {
 }
 
 TEST_CASE("codes of others pass through untouched") {
+    CHECK(cleave::error_category().message(1) == "unknown error");
     std::error_code const full{ENOSPC, std::system_category()};
     CHECK(full == std::errc::no_space_on_device);
-    for (cause const c : causes) CHECK(full != c);
-    CHECK(cleave::error_category().message(1) == "unknown error");
+    CHECK(full.category() == std::system_category());
+}
+
+TEST_CASE("codes of the system have a cause where it does not depend on the place") {
+    struct known {
+        std::errc is;
+        cause because;
+    };
+    known const list[] = {
+        {std::errc::no_space_on_device, cause::storage},
+        {std::errc::io_error, cause::storage},
+        {std::errc::file_too_large, cause::storage},
+        {std::errc::read_only_file_system, cause::storage},
+        {std::errc::connection_refused, cause::passing},
+        {std::errc::connection_reset, cause::passing},
+        {std::errc::broken_pipe, cause::passing},
+        {std::errc::timed_out, cause::passing},
+        {std::errc::host_unreachable, cause::passing},
+        {std::errc::network_unreachable, cause::passing},
+    };
+    for (int value = 0; value < 140; ++value) {
+        std::optional<cause> expected;
+        for (known const& k : list)
+            if (static_cast<int>(k.is) == value) expected = k.because;
+        for (auto const* category : {&std::generic_category(), &std::system_category()}) {
+            CAPTURE(value, category->name());
+            std::error_code const ec{value, *category};
+            for (cause const c : causes) CHECK((ec == c) == (expected == c));
+        }
+    }
+    // A number of ours is not a number of theirs.
+    struct : std::error_category {
+        char const* name() const noexcept override { return "other"; }
+        std::string message(int) const override { return "?"; }
+    } const other;
+    for (cause const c : causes) CHECK(std::error_code(ENOSPC, other) != c);
 }

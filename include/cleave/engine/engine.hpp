@@ -235,12 +235,12 @@ class engine {
         accept(id, a, opening);
     }
 
-    // An empty object suits any planner that would plan an object of any size. False: this one
-    // would not, and the download has ended.
-    bool nothing_suits_planner() {
-        if (!find_plan_fault(planner_, segment{0, max_offset})) return true;
-        fail(failure::of(error::segments_do_not_match_size, phase::setup, "the object is empty"));
-        return false;
+    // Now that it is known what there is to plan; nothing where the object is empty. False: this
+    // planner cannot, and the download has ended.
+    bool suits_planner(std::optional<segment> all) {
+        auto const wrong = find_plan_fault(planner_, all);
+        if (wrong) fail(plan_failure(*wrong));
+        return !wrong;
     }
 
     // Gives up on ranges before anything was accepted.
@@ -260,7 +260,7 @@ class engine {
         ranged_ = a.ranges;
         if (a.nothing) {
             empty_ = true;
-            if (!nothing_suits_planner()) return false;
+            if (!suits_planner(std::nullopt)) return false;
         } else if (a.object.size) {
             if (*a.object.size > request_.max_size) {
                 fail(failure::of(error::object_too_large, phase::head,
@@ -268,10 +268,7 @@ class engine {
                 return false;
             }
             wanted_.last = std::min(wanted_.last, *a.object.size - 1);
-            if (auto wrong = find_plan_fault(planner_, wanted_)) {
-                fail(plan_failure(*wrong));
-                return false;
-            }
+            if (!suits_planner(wanted_)) return false;
         }
         ledger_.reset(wanted_);
         open_wanted_ = true;
@@ -372,11 +369,11 @@ class engine {
                 return fail(failure::of(error::range_not_satisfiable, phase::body,
                                         "the object has " + std::to_string(l.next) + " bytes"));
             empty_ = true;
-            if (!nothing_suits_planner()) return;
+            if (!suits_planner(std::nullopt)) return;
         } else {
             wanted_.last = l.next - 1;
             ledger_.end_at(wanted_.last);
-            if (auto wrong = find_plan_fault(planner_, wanted_)) return fail(plan_failure(*wrong));
+            if (!suits_planner(wanted_)) return;
         }
         drop_connection(id);
     }

@@ -7,6 +7,7 @@
 #include <cleave/base/error.hpp>
 #include <cleave/base/segment.hpp>
 
+#include <algorithm>
 #include <concepts>
 #include <cstdint>
 #include <optional>
@@ -32,7 +33,7 @@ struct plan_fault {
     std::optional<segment> previous{};
     /// What to write instead of `at`.
     std::optional<segment> instead{};
-    /// What the object or the part asked for really is, where that is the trouble.
+    /// What is really asked for, where that is the trouble; empty when it is nothing at all.
     std::optional<segment> wanted{};
 
     /// The particulars, for `failure::detail`.
@@ -41,7 +42,7 @@ struct plan_fault {
         switch (why) {
         case error::segments_overlap:
             text = "segments " + to_string(*previous) + " and " + to_string(at) +
-                   " overlap at byte " + std::to_string(at.first);
+                   " overlap at byte " + std::to_string(std::max(previous->first, at.first));
             break;
         case error::segments_leave_gap:
             text = "between segments " + to_string(*previous) + " and " + to_string(at) +
@@ -53,8 +54,10 @@ struct plan_fault {
         case error::segment_reversed: text = "segment " + to_string(at) + " is reversed"; break;
         case error::segments_do_not_match_size:
             text = "the segments are for " + to_string(at) + " (" + std::to_string(at.size()) +
-                   " bytes), but what is asked for is " + to_string(*wanted) + " (" +
-                   std::to_string(wanted->size()) + " bytes)";
+                   " bytes), but ";
+            text += wanted ? "what is asked for is " + to_string(*wanted) + " (" +
+                                 std::to_string(wanted->size()) + " bytes)"
+                           : "the object is empty";
             break;
         default: break;
         }
@@ -120,6 +123,15 @@ template <range_planner P>
         return p.fault(wanted);
     else
         return find_plan_fault(p);
+}
+/// Nothing at all, as of an empty object, suits any planner that would plan whatever size.
+template <range_planner P>
+[[nodiscard]] constexpr std::optional<plan_fault>
+find_plan_fault(P const& p, std::optional<segment> wanted) noexcept {
+    if (wanted) return find_plan_fault(p, *wanted);
+    auto fault = find_plan_fault(p, segment{0, max_offset});
+    if (fault) fault->wanted.reset();
+    return fault;
 }
 
 } // namespace cleave

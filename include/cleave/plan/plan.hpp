@@ -53,7 +53,7 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
       private:
         constexpr void cut() noexcept {
             if (!rest_) return;
-            plan_state const state{of_->wanted_, rest_->size(), of_->lanes_};
+            plan_state const state{*of_->wanted_, rest_->size(), of_->lanes_};
             current_ = of_->planner_->next(*rest_, state);
             // A planner that leaves its gap ends the range here; a download would say so by name.
             if (!current_.valid() || !rest_->contains(current_)) rest_.reset();
@@ -65,11 +65,10 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
     };
 
     constexpr plan_view(Planner planner, std::optional<segment> wanted, std::uint32_t lanes)
-        : planner_(std::move(planner)), wanted_(wanted.value_or(segment{})), lanes_(lanes),
-          empty_(!wanted || find_plan_fault(*planner_, wanted_)) {}
+        : planner_(std::move(planner)), wanted_(wanted), lanes_(lanes) {}
 
     [[nodiscard]] constexpr iterator begin() const noexcept {
-        return iterator{*this, empty_ ? std::nullopt : std::optional{wanted_}};
+        return iterator{*this, fault() ? std::nullopt : wanted_};
     }
     [[nodiscard]] static constexpr std::default_sentinel_t end() noexcept { return {}; }
     /// Why there is nothing in the range, if there should be.
@@ -80,9 +79,8 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
   private:
     // Optional only so that a view can be assigned whatever the planner is.
     std::optional<Planner> planner_;
-    segment wanted_;
+    std::optional<segment> wanted_;
     std::uint32_t lanes_;
-    bool empty_;
 };
 
 /// The plan of an object of `size` bytes: `for (segment s : plan(even_split{8}, size))`.

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Counts what a program asks of the heap, by replacing the global operator new. To be included by
+// one source file of a program and no more, for the operators cannot be inline.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+namespace cleave_test {
+
+/// Calls of operator new by this thread since the program began.
+inline thread_local std::size_t allocations = 0;
+
+/// How often `f` asked the heap for memory.
+template <class F>
+[[nodiscard]] std::size_t allocations_of(F&& f) {
+    std::size_t const before = allocations;
+    f();
+    return allocations - before;
+}
+
+namespace detail {
+
+[[gnu::noinline]] inline void* counted_or_null(std::size_t size) noexcept {
+    ++allocations;
+    return std::malloc(size == 0 ? 1 : size);
+}
+[[gnu::noinline]] inline void* counted(std::size_t size) {
+    if (void* const p = counted_or_null(size)) return p;
+    throw std::bad_alloc();
+}
+[[gnu::noinline]] inline void* counted(std::size_t size, std::align_val_t align) {
+    ++allocations;
+    auto const a = static_cast<std::size_t>(align);
+    // aligned_alloc wants a multiple of the alignment.
+    if (void* const p = std::aligned_alloc(a, (size + a) / a * a)) return p;
+    throw std::bad_alloc();
+}
+[[gnu::noinline]] inline void released(void* p) noexcept { std::free(p); }
+
+} // namespace detail
+} // namespace cleave_test
+
+void* operator new(std::size_t size) { return cleave_test::detail::counted(size); }
+void* operator new[](std::size_t size) { return cleave_test::detail::counted(size); }
+void* operator new(std::size_t size, std::align_val_t align) {
+    return cleave_test::detail::counted(size, align);
+}
+void* operator new[](std::size_t size, std::align_val_t align) {
+    return cleave_test::detail::counted(size, align);
+}
+void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
+    return cleave_test::detail::counted_or_null(size);
+}
+void* operator new[](std::size_t size, std::nothrow_t const&) noexcept {
+    return cleave_test::detail::counted_or_null(size);
+}
+void operator delete(void* p) noexcept { cleave_test::detail::released(p); }
+void operator delete[](void* p) noexcept { cleave_test::detail::released(p); }
+void operator delete(void* p, std::nothrow_t const&) noexcept { cleave_test::detail::released(p); }
+void operator delete[](void* p, std::nothrow_t const&) noexcept {
+    cleave_test::detail::released(p);
+}
+void operator delete(void* p, std::size_t) noexcept { cleave_test::detail::released(p); }
+void operator delete[](void* p, std::size_t) noexcept { cleave_test::detail::released(p); }
+void operator delete(void* p, std::align_val_t) noexcept { cleave_test::detail::released(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { cleave_test::detail::released(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+    cleave_test::detail::released(p);
+}
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
+    cleave_test::detail::released(p);
+}

@@ -1,0 +1,746 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// posix_file with real files, processes, limits and small disks: what is written is what is read,
+// one process at a time has a target, nobody else's file is ever touched, and the target is the
+// whole file or what it was before (H02, I07, J01 to J09).
+
+#include <cleave/os/posix_file.hpp>
+
+#include <laws/random.hpp>
+#include <support/catch.hpp>
+#include <support/temp_dir.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+using cleave::error;
+using cleave::posix_file;
+using cleave_test::read_file;
+using cleave_test::temp_dir;
+using cleave_test::write_file;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::span<std::byte const> bytes(std::string_view text) { return std::as_bytes(std::span{text}); }
+
+posix_file opened(fs::path const& path) {
+    posix_file f;
+    std::error_code ec;
+    f.open_partial(path.string(), ec);
+    INFO(ec.message());
+    REQUIRE_FALSE(ec);
+    return f;
+}
+void write(posix_file& f, std::uint64_t at, std::string_view text) {
+    std::error_code ec;
+    f.write_at(at, bytes(text), ec);
+    INFO(ec.message());
+    REQUIRE_FALSE(ec);
+}
+std::string read(posix_file const& f, std::uint64_t at, std::size_t n) {
+    std::string to(n, '?');
+    std::error_code ec;
+    f.read_at(at, std::as_writable_bytes(std::span{to}), ec);
+    INFO(ec.message());
+    REQUIRE_FALSE(ec);
+    return to;
+}
+std::error_code check(fs::path const& target) {
+    std::error_code ec;
+    posix_file{}.check_target(target.string(), ec);
+    return ec;
+}
+
+// What `f` answers in a process of its own, 0 to 100; 101 and above where that came to grief.
+int in_child(std::function<int()> const& f) {
+    pid_t const child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        int answer = 102;
+        try {
+            answer = f();
+        } catch (...) {
+        }
+        ::_exit(answer);
+    }
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
+}
+// A number for what happened, that fits an exit code.
+int number(std::error_code ec) {
+    if (!ec) return 0;
+    if (ec.category() == cleave::error_category()) return 99;
+    return ec.value() < 99 ? ec.value() : 98;
+}
+// Root may do anything: only somebody else meets permissions.
+bool become_nobody() { return ::getuid() != 0 || (::setgid(65534) == 0 && ::setuid(65534) == 0); }
+
+} // namespace
+
+// ---- bytes --------------------------------------------------------------------------------
+
+TEST_CASE("what is written anywhere is what is read there") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    std::vector<std::byte> model(100'000);
+    cleave_test::random_source random{1};
+    std::error_code ec;
+    f.resize(model.size(), ec);
+    for (int i = 0; i < 300; ++i) {
+        auto const s = random.within({0, model.size() - 1});
+        auto const at = static_cast<std::size_t>(s.first);
+        auto const n = static_cast<std::size_t>(s.size());
+        if (random.chance(50)) {
+            for (std::size_t k = at; k < at + n; ++k) model[k] = static_cast<std::byte>(random());
+            f.write_at(s.first, std::span{model}.subspan(at, n), ec);
+        } else {
+            std::vector<std::byte> back(n);
+            f.read_at(s.first, back, ec);
+            REQUIRE(std::equal(back.begin(), back.end(),
+                               model.begin() + static_cast<std::ptrdiff_t>(at)));
+        }
+        REQUIRE_FALSE(ec);
+    }
+    f.sync(ec);
+    CHECK_FALSE(ec);
+}
+
+TEST_CASE("offsets reach beyond 2, 4 and 5 GiB (H02)") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    std::error_code ec;
+    for (std::uint64_t const edge :
+         {std::uint64_t{1} << 31, std::uint64_t{1} << 32, std::uint64_t{5} << 30}) {
+        CAPTURE(edge);
+        write(f, edge - 3, "abcdef");
+        CHECK(read(f, edge - 3, 6) == "abcdef");
+        CHECK(fs::file_size(dir / "p") == edge + 3);
+    }
+    CHECK(read(f, (std::uint64_t{1} << 32) - 1, 2) == "cd");
+    CHECK(read(f, 0, 4) == std::string(4, '\0'));
+    // It is sparse: only a few blocks are there.
+    struct stat found {};
+    REQUIRE(::stat((dir / "p").c_str(), &found) == 0);
+    CHECK(found.st_blocks < 1000);
+    f.resize((std::uint64_t{1} << 32) + 1, ec);
+    CHECK_FALSE(ec);
+    CHECK(fs::file_size(dir / "p") == (std::uint64_t{1} << 32) + 1);
+    CHECK(read(f, (std::uint64_t{1} << 32) - 3, 4) == "abcd");
+}
+
+TEST_CASE("offsets and sizes that no file can have are errors, never wrapped (H03)") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+    for (std::uint64_t const at : {most, most + 1, std::uint64_t{1} << 63, cleave::max_offset}) {
+        CAPTURE(at);
+        std::error_code ec;
+        f.write_at(at, bytes("ab"), ec);
+        CHECK(ec);
+        if (at == most) continue;
+        ec.clear();
+        f.allocate(at, ec);
+        CHECK(ec == std::errc::file_too_large);
+        ec.clear();
+        f.resize(at, ec);
+        CHECK(ec == std::errc::file_too_large);
+        ec.clear();
+        std::byte byte{};
+        f.read_at(at, {&byte, 1}, ec);
+        CHECK(ec);
+    }
+    CHECK(fs::file_size(dir / "p") == 0);
+}
+
+TEST_CASE("room is made for as many bytes as are asked for (J02)") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    std::error_code ec;
+    f.allocate(0, ec);
+    CHECK_FALSE(ec);
+    CHECK(fs::file_size(dir / "p") == 0);
+    f.allocate(1'000'001, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(fs::file_size(dir / "p") == 1'000'001);
+    CHECK(read(f, 999'999, 2) == std::string(2, '\0'));
+}
+
+TEST_CASE("a file that is shorter than it was is noticed when reading (J03)") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    write(f, 0, "0123456789");
+    fs::resize_file(dir / "p", 5);
+    std::string to(10, '?');
+    std::error_code ec;
+    f.read_at(0, std::as_writable_bytes(std::span{to}), ec);
+    CHECK(ec == error::partial_replaced);
+    ec.clear();
+    f.read_at(100, std::as_writable_bytes(std::span{to}.first(1)), ec);
+    CHECK(ec == error::partial_replaced);
+    CHECK(read(f, 0, 5) == "01234");
+}
+
+TEST_CASE("nothing is read and written without an error") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    std::error_code ec;
+    f.write_at(0, {}, ec);
+    f.read_at(7, {}, ec);
+    CHECK_FALSE(ec);
+    CHECK(fs::file_size(dir / "p") == 0);
+}
+
+// ---- the partial --------------------------------------------------------------------------
+
+TEST_CASE("opening creates a partial, or takes over the one that is there, emptied") {
+    temp_dir const dir;
+    {
+        posix_file f = opened(dir / "p");
+        CHECK(fs::is_regular_file(dir / "p"));
+        write(f, 0, "something");
+    }
+    // Closing leaves it where it is.
+    CHECK(read_file(dir / "p") == "something");
+    posix_file f = opened(dir / "p");
+    CHECK(fs::file_size(dir / "p") == 0);
+}
+
+TEST_CASE("an open file is closed when another one is opened") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    std::error_code ec;
+    f.open_partial((dir / "q").string(), ec);
+    REQUIRE_FALSE(ec);
+    posix_file other = opened(dir / "p"); // so it is free
+    f.discard();
+    CHECK(fs::exists(dir / "p"));
+    CHECK_FALSE(fs::exists(dir / "q"));
+}
+
+TEST_CASE("a partial has one owner at a time (J09)") {
+    temp_dir const dir;
+    std::string const path = (dir / "p").string();
+    auto const try_it = [&] {
+        posix_file other;
+        std::error_code ec;
+        other.open_partial(path, ec);
+        other.discard();
+        return ec == error::target_busy ? 1 : number(ec);
+    };
+    {
+        posix_file f = opened(path);
+        write(f, 0, "mine");
+        // In this process and in another.
+        CHECK(try_it() == 1);
+        CHECK(in_child(try_it) == 1);
+        CHECK(in_child(try_it) == 1);
+        CHECK(read_file(path) == "mine");
+        // Nor does a process that inherits the file let go of it by ending.
+        CHECK(in_child([] { return 0; }) == 0);
+        CHECK(try_it() == 1);
+    }
+    CHECK(in_child(try_it) == 0);
+    CHECK_FALSE(fs::exists(path));
+}
+
+TEST_CASE("a partial is never reached through a link (I07)") {
+    temp_dir const dir;
+    write_file(dir / "precious", "precious");
+    posix_file f;
+    std::error_code ec;
+    SECTION("to a file") {
+        fs::create_symlink(dir / "precious", dir / "p");
+        f.open_partial((dir / "p").string(), ec);
+        CHECK(ec == error::target_not_regular);
+    }
+    SECTION("to nothing") {
+        fs::create_symlink(dir / "new", dir / "p");
+        f.open_partial((dir / "p").string(), ec);
+        CHECK(ec == error::target_not_regular);
+        CHECK_FALSE(fs::exists(dir / "new"));
+    }
+    SECTION("to a directory") {
+        fs::create_directory(dir / "directory");
+        fs::create_symlink(dir / "directory", dir / "p");
+        f.open_partial((dir / "p").string(), ec);
+        CHECK(ec);
+    }
+    f.discard();
+    CHECK(read_file(dir / "precious") == "precious");
+    CHECK(fs::is_symlink(dir / "p"));
+}
+
+TEST_CASE("a partial that is another file's second name is not emptied (I07)") {
+    temp_dir const dir;
+    write_file(dir / "precious", "precious");
+    fs::create_hard_link(dir / "precious", dir / "p");
+    posix_file f;
+    std::error_code ec;
+    f.open_partial((dir / "p").string(), ec);
+    CHECK(ec == error::target_not_regular);
+    CHECK(read_file(dir / "precious") == "precious");
+}
+
+TEST_CASE("a partial that is no file is refused (I07)") {
+    temp_dir const dir;
+    posix_file f;
+    std::error_code ec;
+    SECTION("a directory") {
+        fs::create_directory(dir / "p");
+        f.open_partial((dir / "p").string(), ec);
+        CHECK(ec);
+        CHECK(fs::is_directory(dir / "p"));
+    }
+    SECTION("a pipe") {
+        // Nor does anybody wait for somebody to open its other end.
+        REQUIRE(::mkfifo((dir / "p").c_str(), 0600) == 0);
+        f.open_partial((dir / "p").string(), ec);
+        CHECK(ec == error::target_not_regular);
+        CHECK(fs::is_fifo(dir / "p"));
+    }
+    SECTION("below a file") {
+        write_file(dir / "p", "file");
+        f.open_partial((dir / "p" / "q").string(), ec);
+        CHECK(ec == std::errc::not_a_directory);
+    }
+    SECTION("in no directory") {
+        f.open_partial((dir / "none" / "p").string(), ec);
+        CHECK(ec == std::errc::no_such_file_or_directory);
+    }
+    SECTION("a name without end") {
+        f.open_partial((dir / std::string(300, 'x')).string(), ec);
+        CHECK(ec == std::errc::filename_too_long);
+    }
+    f.discard();
+}
+
+TEST_CASE("discarding removes the partial, once, and only one's own (J07)") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    SECTION("its own") {
+        f.discard();
+        CHECK_FALSE(fs::exists(dir / "p"));
+        write_file(dir / "p", "a stranger's");
+        f.discard();
+        CHECK(read_file(dir / "p") == "a stranger's");
+    }
+    SECTION("replaced by another") {
+        write_file(dir / "q", "a stranger's");
+        fs::rename(dir / "q", dir / "p");
+        f.discard();
+        CHECK(read_file(dir / "p") == "a stranger's");
+    }
+    SECTION("renamed by somebody") {
+        fs::rename(dir / "p", dir / "q");
+        f.discard();
+        CHECK(fs::exists(dir / "q"));
+    }
+    SECTION("replaced by a link to itself") {
+        fs::rename(dir / "p", dir / "q");
+        fs::create_symlink(dir / "q", dir / "p");
+        f.discard();
+        CHECK(fs::is_symlink(dir / "p"));
+        CHECK(fs::exists(dir / "q"));
+    }
+}
+
+// ---- the target ---------------------------------------------------------------------------
+
+TEST_CASE("a target is checked without touching it (I07)") {
+    temp_dir const dir;
+    write_file(dir / "file", "file");
+    fs::create_directory(dir / "directory");
+    fs::create_symlink(dir / "file", dir / "link");
+    fs::create_symlink(dir / "directory", dir / "directory_link");
+    fs::create_symlink(dir / "nothing", dir / "broken_link");
+    REQUIRE(::mkfifo((dir / "pipe").c_str(), 0600) == 0);
+
+    CHECK_FALSE(check(dir / "new"));
+    CHECK_FALSE(check(dir / "file"));
+    CHECK_FALSE(check("a_name_in_this_directory_that_nobody_has"));
+    CHECK(check(dir / "directory") == error::target_is_directory);
+    CHECK(check((dir / "directory").string() + "/") == error::target_is_directory);
+    CHECK(check((dir / "new").string() + "/") == error::target_is_directory);
+    CHECK(check("") == error::target_is_directory);
+    CHECK(check(".") == error::target_is_directory);
+    CHECK(check("/") == error::target_is_directory);
+    CHECK(check(dir / "link") == error::target_not_regular);
+    CHECK(check(dir / "directory_link") == error::target_not_regular);
+    CHECK(check(dir / "broken_link") == error::target_not_regular);
+    CHECK(check(dir / "pipe") == error::target_not_regular);
+    CHECK(check("/dev/null") == error::target_not_regular);
+    CHECK(check(dir / "file" / "below") == std::errc::not_a_directory);
+    CHECK(check(dir / std::string(300, 'x')) == std::errc::filename_too_long);
+
+    CHECK_FALSE(fs::exists(dir / "new"));
+    CHECK(read_file(dir / "file") == "file");
+}
+
+TEST_CASE("a target in a directory that is not there is found before anything connects") {
+    temp_dir const dir;
+    CHECK(check(dir / "none" / "file") == std::errc::no_such_file_or_directory);
+}
+
+TEST_CASE("publishing puts the whole file under its name, new or not") {
+    temp_dir const dir;
+    bool const replaces = GENERATE(false, true);
+    if (replaces) write_file(dir / "file", "what was there before");
+    posix_file f = opened(dir / "file.part");
+    write(f, 0, "new content");
+    std::error_code ec;
+    f.sync(ec);
+    f.publish((dir / "file").string(), ec);
+    REQUIRE_FALSE(ec);
+    CHECK(read_file(dir / "file") == "new content");
+    CHECK_FALSE(fs::exists(dir / "file.part"));
+    // It is no longer ours to remove, and free for others.
+    f.discard();
+    CHECK(read_file(dir / "file") == "new content");
+    posix_file other = opened(dir / "file");
+}
+
+TEST_CASE("who has the old file open goes on reading the old one") {
+    temp_dir const dir;
+    write_file(dir / "file", "old");
+    int const fd = ::open((dir / "file").c_str(), O_RDONLY | O_CLOEXEC);
+    REQUIRE(fd >= 0);
+    posix_file f = opened(dir / "file.part");
+    write(f, 0, "new");
+    std::error_code ec;
+    f.publish((dir / "file").string(), ec);
+    char buffer[4] = {};
+    CHECK(::read(fd, buffer, 3) == 3);
+    ::close(fd);
+    CHECK(buffer == std::string{"old"});
+    CHECK(read_file(dir / "file") == "new");
+}
+
+TEST_CASE("publishing works in the present directory") {
+    temp_dir const dir;
+    CHECK(in_child([&] {
+              if (::chdir(dir.path().c_str()) != 0) return 97;
+              posix_file f;
+              std::error_code ec;
+              f.open_partial("file.part", ec);
+              if (!ec) f.write_at(0, bytes("new"), ec);
+              if (!ec) f.publish("file", ec);
+              return number(ec);
+          }) == 0);
+    CHECK(read_file(dir / "file") == "new");
+}
+
+TEST_CASE("a partial that somebody replaced is not published, and theirs is left alone (J03)") {
+    temp_dir const dir;
+    write_file(dir / "file", "what was there before");
+    posix_file f = opened(dir / "file.part");
+    write(f, 0, "mine");
+    std::error_code ec;
+    SECTION("by another file") {
+        write_file(dir / "stranger", "a stranger's");
+        fs::rename(dir / "stranger", dir / "file.part");
+        f.publish((dir / "file").string(), ec);
+        CHECK(ec == error::partial_replaced);
+        f.discard();
+        CHECK(read_file(dir / "file.part") == "a stranger's");
+    }
+    SECTION("by nothing") {
+        fs::remove(dir / "file.part");
+        f.publish((dir / "file").string(), ec);
+        CHECK(ec == error::partial_replaced);
+        f.discard();
+    }
+    SECTION("by a link to it") {
+        fs::rename(dir / "file.part", dir / "elsewhere");
+        fs::create_symlink(dir / "elsewhere", dir / "file.part");
+        f.publish((dir / "file").string(), ec);
+        CHECK(ec == error::partial_replaced);
+        f.discard();
+        CHECK(fs::is_symlink(dir / "file.part"));
+    }
+    CHECK(read_file(dir / "file") == "what was there before");
+}
+
+TEST_CASE("a target that changed its kind meanwhile is not replaced (J07)") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "file.part");
+    write(f, 0, "mine");
+    std::error_code ec;
+    SECTION("into a directory") {
+        fs::create_directory(dir / "file");
+        f.publish((dir / "file").string(), ec);
+        CHECK(ec == error::target_is_directory);
+    }
+    SECTION("into a link") {
+        write_file(dir / "other", "other");
+        fs::create_symlink(dir / "other", dir / "file");
+        f.publish((dir / "file").string(), ec);
+        CHECK(ec == error::target_not_regular);
+        CHECK(read_file(dir / "other") == "other");
+    }
+    CHECK(read_file(dir / "file.part") == "mine");
+    f.discard();
+    CHECK_FALSE(fs::exists(dir / "file.part"));
+}
+
+TEST_CASE("publishing to another disk is an error, not a copy (J07)") {
+    temp_dir const dir;
+    struct stat here {};
+    struct stat there {};
+    REQUIRE(::stat(dir.path().c_str(), &here) == 0);
+    if (::stat("/dev/shm", &there) != 0 || here.st_dev == there.st_dev ||
+        ::access("/dev/shm", W_OK) != 0) {
+        WARN("skipped: there is no other file system to write to");
+        return;
+    }
+    std::string const target = "/dev/shm/cleave-test-" + std::to_string(::getpid());
+    posix_file f = opened(dir / "p");
+    std::error_code ec;
+    f.publish(target, ec);
+    CHECK(ec == std::errc::cross_device_link);
+    CHECK_FALSE(fs::exists(target));
+    CHECK(fs::exists(dir / "p"));
+    fs::remove(target, ec);
+}
+
+TEST_CASE("several processes after the same target never mix their bytes (J09)") {
+    temp_dir const dir;
+    std::string const target = (dir / "file").string();
+    auto const contend = [&](char letter) {
+        std::string const mine(20'000, letter);
+        for (int done = 0; done < 60;) {
+            posix_file f;
+            std::error_code ec;
+            f.open_partial(target + ".part", ec);
+            if (ec == error::target_busy) continue;
+            if (ec) return 1;
+            // In pieces, to give others time to get between.
+            for (std::size_t at = 0; at < mine.size() && !ec; at += 5000)
+                f.write_at(at, bytes(mine).subspan(at, 5000), ec);
+            if (ec) return 2;
+            if (done % 3 == 2) {
+                f.discard();
+            } else {
+                f.publish(target, ec);
+                if (ec) return 3;
+            }
+            ++done;
+            // What stands there is one process's work, all of it.
+            if (!fs::exists(target)) continue;
+            std::string const there = read_file(target);
+            if (there != std::string(20'000, there.at(0))) return 4;
+        }
+        return 0;
+    };
+    std::vector<pid_t> children;
+    for (char const letter : {'a', 'b', 'c'}) {
+        pid_t const child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) ::_exit(contend(letter));
+        children.push_back(child);
+    }
+    for (pid_t const child : children) {
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == 0);
+    }
+    CHECK(fs::file_size(target) == 20'000);
+}
+
+// ---- limits -------------------------------------------------------------------------------
+
+TEST_CASE("a limit on the size of files is an error (J06)") {
+    temp_dir const dir;
+    auto const limited = [&](std::function<std::error_code(posix_file&)> const& f) {
+        return in_child([&] {
+            // Whoever sets such a limit has to ignore the signal that comes with it.
+            ::signal(SIGXFSZ, SIG_IGN);
+            rlimit const limit{100'000, 100'000};
+            if (::setrlimit(RLIMIT_FSIZE, &limit) != 0) return 97;
+            posix_file file;
+            std::error_code ec;
+            file.open_partial((dir / "p").string(), ec);
+            return ec ? 96 : number(f(file));
+        });
+    };
+    std::string const text(60'000, 'x');
+    auto const write_once = [&](posix_file& f, std::uint64_t at) {
+        std::error_code ec;
+        f.write_at(at, bytes(text), ec);
+        return ec;
+    };
+    CHECK(limited([&](posix_file& f) { return write_once(f, 40'000); }) == 0);
+    // The system writes what fits, then refuses (J05).
+    CHECK(limited([&](posix_file& f) { return write_once(f, 40'001); }) == EFBIG);
+    CHECK(fs::file_size(dir / "p") == 100'000);
+    CHECK(limited([&](posix_file& f) { return write_once(f, 100'000); }) == EFBIG);
+    CHECK(limited([&](posix_file& f) {
+              std::error_code ec;
+              f.resize(100'001, ec);
+              return ec;
+          }) == EFBIG);
+    CHECK(limited([&](posix_file& f) {
+              std::error_code ec;
+              f.allocate(100'001, ec);
+              return ec;
+          }) == EFBIG);
+}
+
+TEST_CASE("a full disk is an error, at once or when it is full (J01)") {
+    temp_dir const dir;
+    fs::create_directory(dir / "disk");
+    constexpr int cannot = 95;
+    auto const on_small_disk = [&](std::function<std::error_code(posix_file&)> const& f) {
+        return in_child([&] {
+            // In a mount namespace of its own, so that the disk goes away with the process.
+            if (::unshare(CLONE_NEWNS) != 0 && ::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+                return cannot;
+            ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+            if (::mount("tmpfs", (dir / "disk").c_str(), "tmpfs", 0, "size=256k") != 0)
+                return cannot;
+            posix_file file;
+            std::error_code ec;
+            file.open_partial((dir / "disk" / "p").string(), ec);
+            return ec ? 96 : number(f(file));
+        });
+    };
+    auto const allocate = [](std::uint64_t size) {
+        return [size](posix_file& f) {
+            std::error_code ec;
+            f.allocate(size, ec);
+            return ec;
+        };
+    };
+    if (in_child([&] { return on_small_disk(allocate(1000)); }) == cannot) {
+        WARN("skipped: no file system can be mounted here");
+        return;
+    }
+    CHECK(on_small_disk(allocate(100'000)) == 0);
+    CHECK(on_small_disk(allocate(300'000)) == ENOSPC);
+    std::string const text(64 * 1024, 'x');
+    CHECK(on_small_disk([&](posix_file& f) {
+              std::error_code ec;
+              for (std::uint64_t at = 0; at < 4 * text.size() && !ec; at += text.size())
+                  f.write_at(at, bytes(text), ec);
+              return ec;
+          }) == 0);
+    CHECK(on_small_disk([&](posix_file& f) {
+              std::error_code ec;
+              for (std::uint64_t at = 0; at < 5 * text.size() && !ec; at += text.size())
+                  f.write_at(at, bytes(text), ec);
+              return ec;
+          }) == ENOSPC);
+    CHECK(fs::is_empty(dir / "disk"));
+}
+
+TEST_CASE("a directory that may not be written is an error (J06)") {
+    temp_dir const dir;
+    fs::permissions(dir.path(),
+                    fs::perms::owner_all | fs::perms::others_exec | fs::perms::others_read);
+    fs::create_directory(dir / "mine");
+    fs::permissions(dir / "mine", fs::perms::owner_read | fs::perms::owner_exec |
+                                      fs::perms::others_read | fs::perms::others_exec);
+    CHECK(in_child([&] {
+              if (!become_nobody()) return 97;
+              posix_file f;
+              std::error_code ec;
+              f.check_target((dir / "mine" / "file").string(), ec);
+              if (ec) return number(ec);
+              f.open_partial((dir / "mine" / "file.part").string(), ec);
+              return number(ec);
+          }) == EACCES);
+    CHECK(fs::is_empty(dir / "mine"));
+    fs::permissions(dir / "mine", fs::perms::owner_all);
+}
+
+TEST_CASE("a directory that may not be listed is published into, or left as it was") {
+    temp_dir const dir;
+    fs::permissions(dir.path(), fs::perms::owner_all | fs::perms::others_exec);
+    fs::create_directory(dir / "drop");
+    write_file(dir / "drop" / "file", "what was there before");
+    fs::permissions(dir / "drop", fs::perms::owner_write | fs::perms::owner_exec |
+                                      fs::perms::others_write | fs::perms::others_exec);
+    int const answer = in_child([&] {
+        if (!become_nobody()) return 97;
+        posix_file f;
+        std::error_code ec;
+        f.open_partial((dir / "drop" / "file.part").string(), ec);
+        if (ec) return 96;
+        f.write_at(0, bytes("new"), ec);
+        f.publish((dir / "drop" / "file").string(), ec);
+        if (!ec) return 1;
+        f.discard();
+        return 2;
+    });
+    fs::permissions(dir / "drop", fs::perms::owner_all);
+    CAPTURE(answer);
+    REQUIRE((answer == 1 || answer == 2));
+    CHECK(read_file(dir / "drop" / "file") == (answer == 1 ? "new" : "what was there before"));
+    CHECK_FALSE(fs::exists(dir / "drop" / "file.part"));
+}
+
+// ---- values -------------------------------------------------------------------------------
+
+TEST_CASE("a file that was moved from owns nothing") {
+    temp_dir const dir;
+    posix_file one = opened(dir / "p");
+    posix_file other = std::move(one);
+    one.discard();
+    CHECK(fs::exists(dir / "p"));
+    write(other, 0, "abc");
+    posix_file third;
+    third = std::move(other);
+    other.discard();
+    CHECK(read(third, 0, 3) == "abc");
+    third.discard();
+    CHECK_FALSE(fs::exists(dir / "p"));
+}
+
+TEST_CASE("a file that was never opened does nothing but fail") {
+    posix_file f;
+    std::error_code ec;
+    std::byte byte{};
+    f.write_at(0, {&byte, 1}, ec);
+    CHECK(ec == std::errc::bad_file_descriptor);
+    ec.clear();
+    f.sync(ec);
+    CHECK(ec == std::errc::bad_file_descriptor);
+    f.discard();
+}
+
+TEST_CASE("programs that are started do not inherit the file") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    // The lock would live on in them.
+    bool any = false;
+    for (auto const& entry : fs::directory_iterator("/proc/self/fd")) {
+        std::error_code ec;
+        if (fs::read_symlink(entry, ec) != dir / "p") continue;
+        any = true;
+        int const fd = std::stoi(entry.path().filename().string());
+        CHECK((::fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0);
+    }
+    CHECK(any);
+}

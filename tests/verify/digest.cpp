@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// A digest is read strictly: hexadecimal digits of either case, as many as the algorithm needs, and
+// nothing else; and only the digest that was given matches (L03).
+
+#include <cleave/verify/digest.hpp>
+
+#include <support/catch.hpp>
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+using cleave::digest_algorithm;
+using cleave::digest_value;
+using cleave::parse_digest;
+
+namespace {
+
+// Remembers which algorithm it was made for.
+struct dummy_hasher {
+    digest_algorithm algorithm;
+    void reset(std::error_code&) {}
+    void update(std::span<std::byte const>, std::error_code&) {}
+    [[nodiscard]] digest_value finish(std::error_code&) { return {}; }
+};
+using dummy = cleave::basic_digest<dummy_hasher>;
+static_assert(cleave::content_verifier<dummy>);
+
+constexpr std::string_view abc256 =
+    "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+static_assert(cleave::digest_size(digest_algorithm::sha256) == 32);
+static_assert(cleave::digest_size(digest_algorithm::sha512) == 64);
+static_assert(parse_digest(digest_algorithm::sha256, abc256)->bytes[0] == std::byte{0xba});
+static_assert(parse_digest(digest_algorithm::sha256, abc256)->bytes[31] == std::byte{0xad});
+static_assert(!parse_digest(digest_algorithm::sha512, abc256));
+
+std::string upper(std::string_view text) {
+    std::string to{text};
+    for (char& c : to)
+        if (c >= 'a' && c <= 'f') c = static_cast<char>(c - 'a' + 'A');
+    return to;
+}
+
+} // namespace
+
+TEST_CASE("hexadecimal digits of either case are read") {
+    auto const lower = parse_digest(digest_algorithm::sha256, abc256);
+    REQUIRE(lower);
+    CHECK(lower->size == 32);
+    CHECK(lower->view().size() == 32);
+    CHECK(parse_digest(digest_algorithm::sha256, upper(abc256)) == lower);
+    std::string mixed{abc256};
+    mixed.replace(0, 32, upper(abc256.substr(0, 32)));
+    CHECK(parse_digest(digest_algorithm::sha256, mixed) == lower);
+    std::string const long_one = std::string{abc256} + std::string{abc256};
+    REQUIRE(parse_digest(digest_algorithm::sha512, long_one));
+    CHECK(parse_digest(digest_algorithm::sha512, long_one)->size == 64);
+}
+
+TEST_CASE("every digit has its value, and every other byte is refused") {
+    for (int c = 0; c < 256; ++c) {
+        CAPTURE(c);
+        char const digit = static_cast<char>(c);
+        int value = -1;
+        for (int i = 0; i < 16; ++i)
+            if ("0123456789abcdef"[i] == digit || "0123456789ABCDEF"[i] == digit) value = i;
+        for (std::size_t const at : {0U, 1U, 62U, 63U}) {
+            std::string text(64, '0');
+            text[at] = digit;
+            auto const read = parse_digest(digest_algorithm::sha256, text);
+            REQUIRE(read.has_value() == (value >= 0));
+            if (!read) continue;
+            auto const shift = at % 2 == 0 ? 4 : 0;
+            REQUIRE(read->bytes[at / 2] == static_cast<std::byte>(value << shift));
+            for (std::size_t i = 0; i < 64; ++i)
+                if (i != at / 2) REQUIRE(read->bytes[i] == std::byte{0});
+        }
+    }
+}
+
+TEST_CASE("a digest of another form is a fault of the setup") {
+    std::string const good{abc256};
+    std::string const bad[] = {"",
+                               "0",
+                               good.substr(1),
+                               good + "0",
+                               good + " ",
+                               " " + good,
+                               good + "\n",
+                               " " + good.substr(1),
+                               good.substr(0, 63) + " ",
+                               "0x" + good.substr(2),
+                               good + good,
+                               good.substr(0, 40),
+                               "sha256:" + good,
+                               good.substr(0, 63) + "g",
+                               std::string(64, '\0')};
+    for (std::string const& text : bad) {
+        INFO(text);
+        CHECK_FALSE(parse_digest(digest_algorithm::sha256, text));
+        CHECK(dummy(digest_algorithm::sha256, text).fault() == cleave::error::bad_digest);
+    }
+    CHECK(dummy(digest_algorithm::sha512, good).fault() == cleave::error::bad_digest);
+    CHECK_FALSE(dummy(digest_algorithm::sha256, good).fault());
+}
+
+TEST_CASE("only the digest that was given matches") {
+    dummy const v(digest_algorithm::sha256, abc256);
+    auto const right = *parse_digest(digest_algorithm::sha256, abc256);
+    CHECK(dummy::wanted());
+    CHECK(v.matches(right));
+    for (std::size_t bit = 0; bit < 256; ++bit) {
+        digest_value other = right;
+        other.bytes[bit / 8] ^= static_cast<std::byte>(1U << (bit % 8));
+        REQUIRE_FALSE(v.matches(other));
+    }
+    digest_value longer = right;
+    longer.size = 64;
+    CHECK_FALSE(v.matches(longer));
+    CHECK_FALSE(v.matches(digest_value{}));
+    // What could not be read matches nothing.
+    CHECK_FALSE(dummy(digest_algorithm::sha256, "").matches(digest_value{}));
+    CHECK_FALSE(dummy(digest_algorithm::sha256, "").matches(right));
+}
+
+TEST_CASE("a hasher is made for the digest's algorithm") {
+    CHECK(dummy(digest_algorithm::sha256, abc256).make_hasher().algorithm ==
+          digest_algorithm::sha256);
+    CHECK(dummy(digest_algorithm::sha512, "").make_hasher().algorithm == digest_algorithm::sha512);
+}
