@@ -199,9 +199,10 @@ class initiate_download {
     void operator()(Handler&& handler, request what, Sink sink, Policies how) const {
         using handler_type = std::decay_t<Handler>;
         using op = download_for<Executor, handler_type, Sink, Policies>;
-        auto const allocator = asio::get_associated_allocator(handler);
-        std::allocate_shared<op>(allocator, executor_, std::forward<Handler>(handler),
-                                 std::move(what), std::move(sink), std::move(how))
+        // Not from the handler's allocator: whoever cancels may hold the memory a moment longer
+        // than the handler lives.
+        std::make_shared<op>(executor_, std::forward<Handler>(handler), std::move(what),
+                             std::move(sink), std::move(how))
             ->start();
     }
 
@@ -221,7 +222,8 @@ class initiate_download {
 /// Errors: those of `cleave::error`, and codes of the system, of Asio and of the policies.
 /// Cancellation: terminal, partial and total alike end in `error::cancelled`.
 /// Threads: the executor may run in several. Handler, `what`, `sink` and `how` are moved in; what
-/// they refer to must live until the handler runs.
+/// they refer to must live until the handler runs; they are gone by then. The handler's associated
+/// allocator serves its own call.
 template <class Executor, byte_sink Sink, class Policies, class CompletionToken>
 auto async_download(Executor const& ex, request what, Sink sink, Policies how,
                     CompletionToken&& token) {

@@ -2391,11 +2391,15 @@ struct judge {
         if (!same_object(length)) return;
 
         to.skip = wanted.first;
+        if (!length && known && known->size) {
+            // Told before, though not by this reply: the body must end where the object does.
+            to.reusable = false;
+            length = known->size;
+        }
         if (!length) {
             to.open_ended = true;
             to.write = wanted;
             to.reusable = to.reusable && wanted.last == max_offset;
-            if (known) to.object.size = known->size;
             return;
         }
         to.object.size = *length;
@@ -2732,7 +2736,10 @@ class posix_file {
                 return;
             }
             struct stat opened {};
-            if (::fstat(fd_, &opened) != 0) return fail(ec);
+            if (::fstat(fd_, &opened) != 0) {
+                fail(ec);
+                return close();
+            }
             // A second name means that it is somebody's file, not a partial of ours.
             if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1) {
                 close();
@@ -2834,9 +2841,10 @@ class posix_file {
         int const directory =
             ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0) return fail(ec);
-        if (::rename(path_.c_str(), target.c_str()) != 0) fail(ec);
-        // Some file systems cannot sync a directory and say EINVAL; there is nothing more to do.
-        else if (::fsync(directory) != 0 && errno != EINVAL) fail(ec);
+        if (::rename(path_.c_str(), target.c_str()) != 0)
+            fail(ec);
+        else
+            sync_directory(directory, ec);
         ::close(directory);
         if (!ec) close();
     }
@@ -2866,6 +2874,16 @@ class posix_file {
         struct stat there {};
         return ::fstat(fd_, &here) == 0 && ::lstat(path.c_str(), &there) == 0 &&
                here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+    }
+
+    // An error here comes after the rename: the file is in place, but may not survive a power cut.
+    static void sync_directory(int directory, std::error_code& ec) {
+        while (::fsync(directory) != 0) {
+            if (errno == EINTR) continue;
+            // Some file systems cannot sync a directory and say EINVAL; there is no more to do.
+            if (errno != EINVAL) fail(ec);
+            return;
+        }
     }
 
     [[nodiscard]] static std::string directory_of(std::string const& target) {
@@ -4320,8 +4338,9 @@ struct receive {
     body_framing framing;
     /// The grant ends with the last byte that is wanted of this reply.
     bool last = false;
-    /// The object's end is where the body ends.
-    bool open_ended = false;
+    /// The grant ends where the object ends: what the body's framing says of its end matters, even
+    /// where that takes another read.
+    bool to_the_end = false;
 };
 /// Close the lane's connection; whatever it was doing ends without an event. No answer.
 struct close {
@@ -4518,7 +4537,7 @@ struct report {
 
 namespace cleave {
 
-/// Sizes of the engine's windows, in bytes; all positive.
+/// Sizes of the engine's windows, in bytes; 0 counts as 1.
 struct engine_windows {
     /// A grant: as much as a lane may write before it asks again.
     std::uint64_t grant = std::uint64_t{1} << 20;
@@ -4542,7 +4561,7 @@ class engine {
            Verifier verifier, Observer& watching, engine_windows windows = {})
         : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
-          observer_(std::addressof(watching)), windows_(windows), random_(request_.seed),
+          observer_(std::addressof(watching)), windows_(positive(windows)), random_(request_.seed),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()) {
         if (request_.part) wanted_ = *request_.part;
         ledger_.reserve(2 * lanes_.size() + 2);
@@ -4551,6 +4570,8 @@ class engine {
 
     void step(any_event const& e, instant now) {
         now_ = now;
+        // What the lanes still had to say does not matter any more once the end is decided.
+        if (ended_ && !std::holds_alternative<event::job_ended>(e)) return;
         std::visit([this](auto const& one) { this->on(one); }, e);
         if (!ended_ && !finished_) go_on();
         if (!finished_) set_timer();
@@ -4582,9 +4603,9 @@ class engine {
 
     void on(event::started const& e) {
         started_at_ = now_;
-        if (request_.timeouts.deadline) deadline_ = now_ + *request_.timeouts.deadline;
+        if (request_.timeouts.deadline) deadline_ = from_now(*request_.timeouts.deadline);
         if (observer_->interval() > observer_->interval().zero())
-            progress_at_ = now_ + observer_->interval();
+            progress_at_ = from_now(observer_->interval());
         if (e.failed) return fail(*e.failed);
         if (auto wrong = find_fault()) return fail(*std::move(wrong));
         connect(opener);
@@ -4616,11 +4637,12 @@ class engine {
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
         commit(l, e.bytes);
+        bool const storage_failed = e.failed && e.failed->kind == cause::storage;
+        if (has_all(l) && !storage_failed && (ranged_ || !e.failed)) return lease_done(e.lane, e);
         if (e.failed) return lane_failed(e.lane, *e.failed);
-        bool const filled = e.bytes == l.grant.size();
-        if (filled && l.grant.last == l.write.last) return lease_done(e.lane, e);
+        if (l.open_ended && l.next > request_.max_size) return fail(too_large(l.next));
         if (e.body_ended && l.open_ended) return object_ends(e.lane);
-        if (e.body_ended || !filled)
+        if (e.body_ended || e.bytes != l.grant.size())
             return lane_failed(e.lane,
                                failure::of(error::closed_in_body, phase::body,
                                            "the reply ended at byte " + std::to_string(l.next) +
@@ -4659,11 +4681,11 @@ class engine {
         timer_at_.reset();
         for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) look_at_clock(i, e.lanes[i]);
         if (ended_) return;
-        if (deadline_ && now_ >= *deadline_ && running_job_ != job::publish)
+        if (deadline_ && now_ >= *deadline_)
             return fail(failure::of(error::deadline_exceeded, phase::body,
                                     std::to_string(report_.bytes) + " bytes had arrived"));
         if (progress_at_ && now_ >= *progress_at_) {
-            progress_at_ = now_ + observer_->interval();
+            progress_at_ = from_now(observer_->interval());
             tell_progress(e);
         }
     }
@@ -4741,26 +4763,50 @@ class engine {
         report_.to_first_reply = now_ - started_at_;
         identity_known_ = true;
         ranged_ = a.ranges;
-        if (a.nothing) {
-            empty_ = true;
-            if (!suits_planner(std::nullopt)) return false;
-        } else if (a.object.size) {
-            if (*a.object.size > request_.max_size) {
-                fail(failure::of(error::object_too_large, phase::head,
-                                 "the object has " + std::to_string(*a.object.size) + " bytes"));
-                return false;
-            }
-            wanted_.last = std::min(wanted_.last, *a.object.size - 1);
-            if (!suits_planner(wanted_)) return false;
-        }
+        auto const size = size_told(a);
+        if (size && !learn_size(*size)) return false;
         ledger_.reset(wanted_);
         open_wanted_ = true;
         observer_->on(object_known{report_.identity, report_.ranges});
         return true;
     }
 
+    [[nodiscard]] static std::optional<std::uint64_t> size_told(admission const& a) noexcept {
+        return a.nothing ? std::optional<std::uint64_t>{0} : a.object.size;
+    }
+
+    // The object's size, however it came to be known. False: it cannot be had.
+    bool learn_size(std::uint64_t size) {
+        report_.identity.size = size;
+        if (size > request_.max_size) {
+            fail(too_large(size));
+            return false;
+        }
+        if (size == 0 && wanted_.first == 0) {
+            empty_ = true;
+            return suits_planner(std::nullopt);
+        }
+        if (size <= wanted_.first) {
+            fail(failure::of(error::range_not_satisfiable, phase::head,
+                             "the object has " + std::to_string(size) + " bytes"));
+            return false;
+        }
+        wanted_.last = std::min(wanted_.last, size - 1);
+        return suits_planner(wanted_);
+    }
+
+    [[nodiscard]] static failure too_large(std::uint64_t size) {
+        return failure::of(error::object_too_large, phase::head,
+                           "the object has at least " + std::to_string(size) + " bytes");
+    }
+
     void accept(lane_id id, admission const& a, bool opening) {
         lane& l = lanes_[id];
+        // Without ranges a later reply may be the first to tell the size.
+        if (auto const size = size_told(a); size && !report_.identity.size) {
+            if (!learn_size(*size)) return;
+            ledger_.end_at(wanted_.last);
+        }
         if (a.nothing) {
             l.held.reset();
             return drop_connection(id);
@@ -4799,6 +4845,8 @@ class engine {
         lane& l = lanes_[id];
         std::uint64_t const left = l.write.last - l.next;
         l.grant = {l.next, l.next + std::min(left, windows_.grant - 1)};
+        // Of an object without a known size, one byte more than allowed is enough to tell.
+        if (l.open_ended) l.grant.last = std::min(l.grant.last, request_.max_size);
         l.is = lane::state::receiving;
         l.seen = 0;
         l.seen_at = now_;
@@ -4811,7 +4859,7 @@ class engine {
                                            .skip = l.skip,
                                            .framing = l.framing,
                                            .last = l.grant.last == l.write.last,
-                                           .open_ended = l.open_ended});
+                                           .to_the_end = must_end(l)});
     }
 
     void commit(lane& l, std::uint64_t bytes) {
@@ -4829,13 +4877,28 @@ class engine {
         }
     }
 
+    // Whether every byte that the lane's reply was taken for is in place.
+    [[nodiscard]] static bool has_all(lane const& l) noexcept {
+        return l.grant.last == l.write.last && l.next == l.write.last + 1;
+    }
+
+    // Whether the object must end with this lane's last byte, though its reply does not say so: an
+    // earlier one told the size.
+    [[nodiscard]] bool must_end(lane const& l) const noexcept {
+        return !ranged_ && !l.open_ended && l.framing.is != body_framing::kind::length &&
+               report_.identity.size && wanted_.last == *report_.identity.size - 1;
+    }
+
     void lease_done(lane_id id, event::grant_ended const& e) {
         lane& l = lanes_[id];
+        bool const exact = e.body_ended && !e.bytes_left_over;
+        if (must_end(l) && !exact)
+            return fail(failure::of(error::size_changed, phase::body,
+                                    "it goes on behind byte " + std::to_string(wanted_.last)));
         l.held.reset();
         l.tries = 0;
         l.attempt_bytes = 0;
-        bool const keep = l.reusable && e.body_ended && !e.bytes_left_over;
-        if (keep)
+        if (l.reusable && exact && !e.failed)
             l.is = lane::state::ready;
         else
             drop_connection(id);
@@ -4844,20 +4907,15 @@ class engine {
     // A body without a length said beforehand has ended, and the object with it.
     void object_ends(lane_id id) {
         lane& l = lanes_[id];
-        report_.identity.size = l.next;
-        report_.length_verified = l.framing.is != body_framing::kind::until_close;
         l.held.reset();
-        if (l.next == wanted_.first) {
-            if (wanted_.first != 0)
-                return fail(failure::of(error::range_not_satisfiable, phase::body,
-                                        "the object has " + std::to_string(l.next) + " bytes"));
-            empty_ = true;
-            if (!suits_planner(std::nullopt)) return;
-        } else {
-            wanted_.last = l.next - 1;
-            ledger_.end_at(wanted_.last);
-            if (!suits_planner(wanted_)) return;
-        }
+        report_.length_verified = l.framing.is != body_framing::kind::until_close;
+        // Where a later part is wanted, how much was dropped is not known here.
+        if (l.next == wanted_.first && wanted_.first != 0)
+            return fail(
+                failure::of(error::range_not_satisfiable, phase::body,
+                            "the object ends before byte " + std::to_string(wanted_.first)));
+        if (!learn_size(l.next)) return;
+        ledger_.end_at(wanted_.last);
         drop_connection(id);
     }
 
@@ -4867,7 +4925,8 @@ class engine {
         if (ended_) return;
         lane& l = lanes_[id];
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
-                           (l.used || l.waited) && what.code == error::closed_before_reply;
+                           (l.used || l.waited) && what.kind == cause::passing &&
+                           what.code != error::head_timeout;
         release(l);
         drop_connection(id);
 
@@ -4894,7 +4953,7 @@ class engine {
         ++report_.retries;
         observer_->on(attempt_failed{id, what, answer.after});
         l.is = lane::state::waiting;
-        l.until = now_ + answer.after;
+        l.until = from_now(answer.after);
         if (answer.after <= answer.after.zero()) connect(id);
     }
 
@@ -4938,7 +4997,7 @@ class engine {
     void connect(lane_id id) {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
-        l.until = now_ + request_.timeouts.connect;
+        l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
     }
 
@@ -5021,7 +5080,7 @@ class engine {
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
         l.is = lane::state::requesting;
-        l.until = now_ + request_.timeouts.head;
+        l.until = from_now(request_.timeouts.head);
         ++report_.requests;
         actions_.push_back(action::send{id, l.request, l.used || l.waited});
     }
@@ -5092,6 +5151,8 @@ class engine {
                 l.seen_at = now_;
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
                 commit(l, window.in_place);
+                // Only the framing's end is missing, and nobody needs it.
+                if (has_all(l) && ranged_) return lease_done(id, {});
                 return lane_failed(id, failure::of(error::stalled, phase::body,
                                                    "at byte " + std::to_string(l.next)));
             }
@@ -5112,11 +5173,20 @@ class engine {
     // next to nothing.
     void look_again(lane& l) const noexcept {
         auto const stall = request_.timeouts.stall;
-        l.until = std::min(now_ + std::max(stall / 4, instant{1}), l.seen_at + stall);
+        l.until = std::min(from_now(std::max(stall / 4, instant{1})), after(l.seen_at, stall));
     }
 
     [[nodiscard]] bool has_work() const noexcept {
         return !identity_known_ || !ledger_.owed().empty();
+    }
+
+    // People write "never" as the longest time there is; adding to it must not wrap.
+    [[nodiscard]] static constexpr instant after(instant at,
+                                                 std::chrono::nanoseconds time) noexcept {
+        return time > instant::max() - at ? instant::max() : at + time;
+    }
+    [[nodiscard]] instant from_now(std::chrono::nanoseconds time) const noexcept {
+        return after(now_, time);
     }
 
     void set_timer() {
@@ -5170,7 +5240,8 @@ class engine {
     // ---- the end --------------------------------------------------------------------------
 
     void hash_what_is_there() {
-        if (!verifier_.wanted() || running_job_ || !sink_ready_) return;
+        // While the size is not known, a sink may have to move what it holds.
+        if (!verifier_.wanted() || running_job_ || !sink_ready_ || !report_.identity.size) return;
         std::uint64_t const there = ledger_.frontier();
         if (there - hashed_ >= windows_.hash_from) hash_up_to(there);
     }
@@ -5191,6 +5262,7 @@ class engine {
         if (verifier_.wanted() && hashed_ < size) return hash_up_to(size);
         if (verifier_.wanted() && !digest_done_) return run(job::finish_hash);
         if (!synced_) return run(job::sync, {}, size);
+        deadline_.reset(); // from here on it only gets done
         run(job::publish);
     }
 
@@ -5226,6 +5298,12 @@ class engine {
     void run(job what, segment bytes = {}, std::optional<std::uint64_t> size = std::nullopt) {
         running_job_ = what;
         actions_.push_back(action::run{what, bytes, size});
+    }
+
+    [[nodiscard]] static constexpr engine_windows positive(engine_windows w) noexcept {
+        constexpr auto one = std::uint64_t{1};
+        return {std::max(w.grant, one), std::max(w.opening, one), std::max(w.hash, one),
+                std::max(w.hash_from, one)};
     }
 
     // splitmix64: enough for jitter, and the same on every machine.
@@ -5305,15 +5383,17 @@ class background_service : public asio::execution_context::service {
 
     template <class Work>
     void post(Work work) {
-        asio::post(pool_, std::move(work));
+        if (pool_) asio::post(*pool_, std::move(work));
     }
 
   private:
     void shutdown() override {
-        pool_.stop();
-        pool_.join();
+        pool_->stop();
+        pool_->join();
+        // What was still queued belongs to downloads, and must go while their context is there.
+        pool_.reset();
     }
-    asio::thread_pool pool_{1};
+    std::optional<asio::thread_pool> pool_{1};
 };
 
 } // namespace detail
@@ -5426,6 +5506,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     template <class CancellationSlot>
     void start(CancellationSlot slot) {
+        // First of all, so that whoever cancels at once cancels something that has begun.
+        asio::post(strand_, [self = this->shared_from_this()] { self->begin(); });
         auto const weak = this->weak_from_this();
         if (slot.is_connected())
             slot.assign([weak](asio::cancellation_type type) {
@@ -5433,11 +5515,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 if (auto const self = weak.lock()) self->cancel_soon();
             });
         control_.attach([this] { cancel_soon(); });
-        asio::post(strand_, [self = this->shared_from_this()] { self->begin(); });
     }
 
   private:
-    // Passes the outcome on to the handler, not from within.
+    // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
 
     void cancel_soon() {
@@ -5469,10 +5550,17 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (finishing_) return;
         inbox_.push_back(std::move(e));
         if (std::exchange(telling_, true)) return;
-        for (std::size_t i = 0; i != inbox_.size(); ++i) {
-            engine_.step(std::exchange(inbox_[i], event::started{}), now());
-            while (auto next = engine_.next_action())
-                std::visit([this](auto const& a) { this->perform(a); }, *next);
+        try {
+            for (std::size_t i = 0; i != inbox_.size(); ++i) {
+                engine_.step(std::exchange(inbox_[i], event::started{}), now());
+                while (auto next = engine_.next_action())
+                    std::visit([this](auto const& a) { this->perform(a); }, *next);
+            }
+        } catch (...) {
+            // Out of memory, most likely. Whoever catches it can still cancel.
+            inbox_.clear();
+            telling_ = false;
+            throw;
         }
         inbox_.clear();
         telling_ = false;
@@ -5555,7 +5643,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void perform(action::run const& a) {
         ++outstanding_;
         background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
-            event::job_ended ended = self->work(a);
+            event::job_ended ended = self->try_to(a);
             // The last owner must not be the thread that runs this.
             auto strand = self->strand_;
             asio::post(strand, [self = std::move(self), ended = std::move(ended)]() mutable {
@@ -5568,7 +5656,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::wait_until const& a) {
         ++outstanding_;
-        auto const at = std::chrono::duration_cast<typename clock_type::duration>(a.at);
+        auto const at = std::chrono::ceil<typename clock_type::duration>(a.at);
         timer_.expires_at(typename clock_type::time_point{at});
         timer_.async_wait([self = this->shared_from_this(), set = ++timer_set_](std::error_code) {
             --self->outstanding_;
@@ -5674,7 +5762,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void stream_ended(lane_id id) {
         lane_type const& l = lanes_[id];
-        if (l.framing.is == body_framing::kind::until_close && l.skip_left == 0)
+        if (l.framing.is == body_framing::kind::until_close)
             return grant_ended(id, {.body_ended = true});
         grant_ended(id, {.failed = failure::of(error::closed_in_body, phase::body)});
     }
@@ -5695,7 +5783,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::uint64_t n = l.window.grant.size() - l.placed;
         if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
         std::span<std::byte> const to = sink_.prepare(offset_in_sink(l), clamp(n), sink_error);
-        if (sink_error) return;
+        if (sink_error) {
+            // No room may just mean that there is no more: a body that ends with its connection has
+            // to be read to see that.
+            std::byte more{};
+            if (l.framing.is == body_framing::kind::until_close &&
+                l.stream.read_some({&more, 1}, ec) == 0)
+                sink_error.clear();
+            return;
+        }
         std::size_t const got = l.stream.read_some(to, ec);
         if (got == 0) return;
         ++reads_;
@@ -5724,6 +5820,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // of the grant once nothing more need be read for it.
     [[nodiscard]] std::optional<event::grant_ended> use_pending(lane_type& l) {
         for (;;) {
+            if (l.placed == l.window.grant.size()) return full(l);
             if (l.framing.is == body_framing::kind::chunked) {
                 if (!decode(l))
                     return event::grant_ended{.failed = failure::of(error::bad_chunk, phase::body)};
@@ -5742,7 +5839,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 if (l.framing.is == body_framing::kind::length) l.body_left -= n;
                 continue;
             }
-            if (l.placed == l.window.grant.size()) return full(l);
             if (l.decoded.empty()) {
                 bool const ended =
                     l.framing.is == body_framing::kind::chunked
@@ -5771,7 +5867,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             e.body_ended = l.chunks_done && l.decoded.empty();
             break;
         case body_framing::kind::length: e.body_ended = l.body_left == 0; break;
-        default: break;
+        case body_framing::kind::until_close:
+            if (l.window.to_the_end && l.pending.empty() && l.decoded.empty()) return std::nullopt;
+            break;
+        case body_framing::kind::none: break;
         }
         e.bytes_left_over = !l.pending.empty() || !l.decoded.empty();
         return e;
@@ -5820,6 +5919,21 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                                ? cause_of(static_cast<error>(ec.value()))
                                : cause::storage;
         return {ec, kind, phase::sink, 0, std::nullopt, {}};
+    }
+
+    // Nobody could catch what is thrown here.
+    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
+        std::error_code thrown;
+        try {
+            return work(a);
+        } catch (std::system_error const& e) {
+            thrown = e.code();
+        } catch (std::bad_alloc const&) {
+            thrown = std::make_error_code(std::errc::not_enough_memory);
+        } catch (...) {
+            thrown = std::make_error_code(std::errc::state_not_recoverable);
+        }
+        return {.what = a.what, .failed = sink_failure(thrown)};
     }
 
     [[nodiscard]] event::job_ended work(action::run const& a) {
@@ -5916,41 +6030,58 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     std::uint64_t bytes_dropped_ = 0;
 };
 
-// A download with the handler that waits for it.
-template <class Executor, class Handler, byte_sink Sink, class Policies>
-class download_for final : public download_op<Executor, Sink, Policies> {
+// Keeps the handler, and calls it when everything else of the operation is gone: what the policies
+// and the sink refer to must live until the handler runs, and no longer.
+template <class Executor, class Handler>
+class handler_holder {
   public:
-    download_for(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
-        : download_op<Executor, Sink, Policies>(ex, std::move(what), std::move(sink),
-                                                std::move(policies)),
-          work_(asio::get_associated_executor(handler, ex)), handler_(std::move(handler)) {}
-
-    void start() {
-        download_op<Executor, Sink, Policies>::start(
-            asio::get_associated_cancellation_slot(handler_));
+    handler_holder(Executor const& ex, Handler handler)
+        : work_(asio::get_associated_executor(handler, ex)), handler_(std::move(handler)) {}
+    handler_holder(handler_holder const&) = delete;
+    handler_holder& operator=(handler_holder const&) = delete;
+    ~handler_holder() {
+        if (!result_) return; // the execution context went away first
+        asio::post(work_.get_executor(), final_call{std::move(handler_), *std::move(result_)});
     }
 
-  private:
-    // What runs last owns the handler and the result only: the operation is gone by then, or about
-    // to go.
+  protected:
+    struct outcome {
+        std::error_code ec;
+        report what;
+    };
     struct final_call {
         using allocator_type = asio::associated_allocator_t<Handler>;
         [[nodiscard]] allocator_type get_allocator() const noexcept {
             return asio::get_associated_allocator(handler);
         }
-        void operator()() { std::move(handler)(ec, std::move(result)); }
+        void operator()() { std::move(handler)(result.ec, std::move(result.what)); }
         Handler handler;
-        std::error_code ec;
-        report result;
+        outcome result;
     };
-
-    void complete(std::error_code ec, report result) override {
-        asio::post(work_.get_executor(), final_call{std::move(handler_), ec, std::move(result)});
-        work_.reset();
-    }
 
     asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> work_;
     Handler handler_;
+    std::optional<outcome> result_;
+};
+
+// A download with the handler that waits for it. The holder comes first, so that it goes last.
+template <class Executor, class Handler, byte_sink Sink, class Policies>
+class download_for final : handler_holder<Executor, Handler>,
+                           public download_op<Executor, Sink, Policies> {
+    using holder = handler_holder<Executor, Handler>;
+    using op = download_op<Executor, Sink, Policies>;
+
+  public:
+    download_for(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
+        : holder(ex, std::move(handler)),
+          op(ex, std::move(what), std::move(sink), std::move(policies)) {}
+
+    void start() { op::start(asio::get_associated_cancellation_slot(this->handler_)); }
+
+  private:
+    void complete(std::error_code ec, report what) override {
+        this->result_ = {ec, std::move(what)};
+    }
 };
 
 } // namespace cleave::detail
@@ -6129,9 +6260,10 @@ class initiate_download {
     void operator()(Handler&& handler, request what, Sink sink, Policies how) const {
         using handler_type = std::decay_t<Handler>;
         using op = download_for<Executor, handler_type, Sink, Policies>;
-        auto const allocator = asio::get_associated_allocator(handler);
-        std::allocate_shared<op>(allocator, executor_, std::forward<Handler>(handler),
-                                 std::move(what), std::move(sink), std::move(how))
+        // Not from the handler's allocator: whoever cancels may hold the memory a moment longer
+        // than the handler lives.
+        std::make_shared<op>(executor_, std::forward<Handler>(handler), std::move(what),
+                             std::move(sink), std::move(how))
             ->start();
     }
 
@@ -6151,7 +6283,8 @@ class initiate_download {
 /// Errors: those of `cleave::error`, and codes of the system, of Asio and of the policies.
 /// Cancellation: terminal, partial and total alike end in `error::cancelled`.
 /// Threads: the executor may run in several. Handler, `what`, `sink` and `how` are moved in; what
-/// they refer to must live until the handler runs.
+/// they refer to must live until the handler runs; they are gone by then. The handler's associated
+/// allocator serves its own call.
 template <class Executor, byte_sink Sink, class Policies, class CompletionToken>
 auto async_download(Executor const& ex, request what, Sink sink, Policies how,
                     CompletionToken&& token) {

@@ -58,15 +58,14 @@ TEST_CASE("completes with a callback, never from within the call") {
     int calls = 0;
     bool within = true;
     // Move-only, as handlers may be.
-    cleave::async_download(context.get_executor(), server.url("/r"), cleave::memory_sink{memory},
-                           small_segments(),
-                           [&, only = std::make_unique<int>(1)](std::error_code ec,
-                                                                cleave::report const& r) {
-                               ++calls;
-                               CHECK_FALSE(within);
-                               CHECK_FALSE(ec);
-                               CHECK(r.bytes == 100000);
-                           });
+    cleave::async_download(
+        context.get_executor(), server.url("/r"), cleave::memory_sink{memory}, small_segments(),
+        [&, only = std::make_unique<int>(1)](std::error_code ec, cleave::report const& r) {
+            ++calls;
+            CHECK_FALSE(within);
+            CHECK_FALSE(ec);
+            CHECK(r.bytes == 100000);
+        });
     within = false;
     CHECK(calls == 0);
     context.run();
@@ -80,14 +79,14 @@ TEST_CASE("a request that cannot be sent fails likewise, with the report") {
         cleave::request what;
         error why;
     };
-    std::vector<row> rows{{"nonsense", error::bad_url},
-                          {"ftp://127.0.0.1/x", error::unsupported_scheme},
-                          {"https://127.0.0.1/x", error::tls_unavailable},
-                          {cleave::request{"http://127.0.0.1/"}.only({5, 3}), error::bad_segment},
-                          {cleave::request{"http://127.0.0.1/"}.with_header("Range", "bytes=0-1"),
-                           error::reserved_header},
-                          {cleave::request{"http://127.0.0.1/"}.with_header("X", "a\r\nb"),
-                           error::bad_header}};
+    std::vector<row> rows{
+        {"nonsense", error::bad_url},
+        {"ftp://127.0.0.1/x", error::unsupported_scheme},
+        {"https://127.0.0.1/x", error::tls_unavailable},
+        {cleave::request{"http://127.0.0.1/"}.only({5, 3}), error::bad_segment},
+        {cleave::request{"http://127.0.0.1/"}.with_header("Range", "bytes=0-1"),
+         error::reserved_header},
+        {cleave::request{"http://127.0.0.1/"}.with_header("X", "a\r\nb"), error::bad_header}};
     rows.push_back({"http://127.0.0.1/", error::bad_timeout});
     rows.back().what.timeouts.stall = std::chrono::seconds{0};
     for (row& r : rows) {
@@ -116,9 +115,9 @@ TEST_CASE("completes with a future, and in a coroutine") {
     std::vector<std::byte> memory;
 
     asio::thread_pool pool{1};
-    auto future = cleave::async_download(pool.get_executor(), server.url("/r"),
-                                         cleave::memory_sink{memory}, small_segments(),
-                                         asio::use_future);
+    auto future =
+        cleave::async_download(pool.get_executor(), server.url("/r"), cleave::memory_sink{memory},
+                               small_segments(), asio::use_future);
     CHECK(future.get().bytes == 100000);
     pool.join();
 
@@ -198,7 +197,7 @@ struct allocating_handler {
 
 } // namespace
 
-TEST_CASE("the handler's allocator serves the operation, and gets everything back") {
+TEST_CASE("the handler's allocator serves its call, and gets everything back") {
     object const o = object::random(50000, 33);
     fault_server server{honest(o)};
     counted count;
@@ -209,10 +208,10 @@ TEST_CASE("the handler's allocator serves the operation, and gets everything bac
         cleave::async_download(context.get_executor(), server.url("/r"),
                                cleave::memory_sink{memory}, small_segments(),
                                allocating_handler{&count, &done});
-        CHECK(count.allocated > 0);
         context.run();
     }
     CHECK(done);
+    CHECK(count.allocated > 0);
     CHECK(count.released == count.allocated);
 }
 
@@ -270,6 +269,28 @@ TEST_CASE("a control cancels from any thread: before, during and after") {
     during.cancel();
 }
 
+TEST_CASE("sink and policies are gone when the handler runs") {
+    object const o = object::random(50000, 45);
+    fault_server server{honest(o)};
+    asio::thread_pool io{1};
+    asio::io_context handlers;
+    std::vector<std::byte> memory;
+    auto alive = std::make_shared<int>(0);
+    std::weak_ptr<int> const watched = alive;
+    bool gone = false;
+    cleave::async_download(
+        io.get_executor(), server.url("/r"), cleave::memory_sink{memory},
+        small_segments().with_observer(cleave::on_progress(
+            std::chrono::milliseconds{1}, [held = std::move(alive)](cleave::progress const&) {})),
+        asio::bind_executor(handlers, [&](std::error_code ec, auto const&) {
+            CHECK_FALSE(ec);
+            gone = watched.expired();
+        }));
+    handlers.run();
+    CHECK(gone);
+    io.join();
+}
+
 TEST_CASE("an executor with several threads") {
     object const o = object::random(3000000, 36);
     fault_server server{honest(o)};
@@ -325,17 +346,16 @@ TEST_CASE("a download may be started from the handler of another") {
     std::vector<std::byte> one;
     std::vector<std::byte> two;
     bool done = false;
-    cleave::async_download(
-        context.get_executor(), server.url("/r"), cleave::memory_sink{one}, small_segments(),
-        [&](std::error_code first, auto const&) {
-            CHECK_FALSE(first);
-            cleave::async_download(context.get_executor(), server.url("/r"),
-                                   cleave::memory_sink{two}, small_segments(),
-                                   [&](std::error_code second, auto const&) {
-                                       CHECK_FALSE(second);
-                                       done = true;
-                                   });
-        });
+    cleave::async_download(context.get_executor(), server.url("/r"), cleave::memory_sink{one},
+                           small_segments(), [&](std::error_code first, auto const&) {
+                               CHECK_FALSE(first);
+                               cleave::async_download(context.get_executor(), server.url("/r"),
+                                                      cleave::memory_sink{two}, small_segments(),
+                                                      [&](std::error_code second, auto const&) {
+                                                          CHECK_FALSE(second);
+                                                          done = true;
+                                                      });
+                           });
     context.run();
     CHECK(done);
     CHECK(one == two);

@@ -180,10 +180,9 @@ TEST_CASE("one target, two downloads: the second is told that it is busy") {
     honest_options slow;
     slow.rate = 400000;
     fault_server slow_server{honest(o, slow)};
-    auto const report = cleave::download(
-        slow_server.url("/r"), cleave::file_sink{path},
-        cleave::policies<>{}.with_observer(
-            second_download{path, server.url("/r"), &inner, &tried}));
+    auto const report = cleave::download(slow_server.url("/r"), cleave::file_sink{path},
+                                         cleave::policies<>{}.with_observer(second_download{
+                                             path, server.url("/r"), &inner, &tried}));
     CHECK(tried);
     CHECK(inner == error::target_busy);
     CHECK(report.bytes == o.bytes.size());

@@ -81,11 +81,10 @@ TEST_CASE("the only body bytes copied are those that came along with heads") {
         void on(cleave::progress const&) const noexcept {}
         [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
     };
-    auto const report = cleave::download(server.url("/r"), cleave::memory_sink{memory},
-                                         cleave::policies<>{}
-                                             .with_plan(cleave::fixed_size{100000})
-                                             .with_observer(opener{&seen}),
-                                         ec);
+    auto const report = cleave::download(
+        server.url("/r"), cleave::memory_sink{memory},
+        cleave::policies<>{}.with_plan(cleave::fixed_size{100000}).with_observer(opener{&seen}),
+        ec);
     CHECK_FALSE(ec);
     CHECK(report.bytes == 100000);
     CHECK(report.bytes_copied == 0);
@@ -110,12 +109,11 @@ TEST_CASE("one engine event per grant, not per read") {
     fault_server server{honest(o, options)};
     std::vector<std::byte> memory;
     std::error_code ec;
-    auto const report = cleave::download(
-        server.url("/r"), cleave::memory_sink{memory},
-        cleave::policies<>{}
-            .with_plan(cleave::fixed_size{3 << 17})
-            .with_windows({.grant = 1 << 17}),
-        ec);
+    auto const report = cleave::download(server.url("/r"), cleave::memory_sink{memory},
+                                         cleave::policies<>{}
+                                             .with_plan(cleave::fixed_size{3 << 17})
+                                             .with_windows({.grant = 1 << 17}),
+                                         ec);
     CHECK_FALSE(ec);
     CHECK(report.grants == 3);
     CHECK(report.reads > 10 * report.grants);

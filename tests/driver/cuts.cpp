@@ -27,8 +27,10 @@ fault_handler cut_once(object const& o, std::uint64_t victim, std::size_t keep, 
             honest_206_head(o, victim, last) + std::string{body(o, victim, last)};
         c.send(std::string_view{reply}.substr(0, keep));
         c.flush();
-        if (reset) c.reset();
-        else c.close();
+        if (reset)
+            c.reset();
+        else
+            c.close();
     };
 }
 
@@ -90,15 +92,17 @@ TEST_CASE("a body without ranges that is cut is fetched again from its first byt
             std::atomic<bool> done = false;
             honest_options options;
             options.ranges = false;
-            fault_server server{[&, rest = honest(o, options)](fault_connection& c,
-                                                               seen_request const& r) {
-                if (done.exchange(true)) return rest(c, r);
-                c.send(honest_200_head(o));
-                c.send_body(std::string_view{o.bytes}.substr(0, kept));
-                c.flush();
-                if (reset) c.reset();
-                else c.close();
-            }};
+            fault_server server{
+                [&, rest = honest(o, options)](fault_connection& c, seen_request const& r) {
+                    if (done.exchange(true)) return rest(c, r);
+                    c.send(honest_200_head(o));
+                    c.send_body(std::string_view{o.bytes}.substr(0, kept));
+                    c.flush();
+                    if (reset)
+                        c.reset();
+                    else
+                        c.close();
+                }};
             auto const got = fetch(server.url("/r"), 10000, 4);
             CAPTURE(reset, kept, got.ec.message());
             REQUIRE_FALSE(got.ec);

@@ -36,8 +36,8 @@ std::string with(object const& o, char const* field, std::string const& value,
 }
 
 std::vector<lie> const lies{
-    {"A02 whole object",
-     [](object const& o) { return honest_200_head(o) + o.bytes; }, error::range_ignored},
+    {"A02 whole object", [](object const& o) { return honest_200_head(o) + o.bytes; },
+     error::range_ignored},
     {"A03 no Content-Range",
      [](object const& o) {
          std::string head = honest_206_head(o, first, last);
@@ -58,8 +58,8 @@ std::vector<lie> const lies{
          return honest_206_head(o, 262144, last) + std::string{body(o, 262144, last)};
      },
      error::range_mismatch},
-    {"A10 lengths disagree",
-     [](object const& o) { return with(o, "Content-Length", "99999"); }, error::length_mismatch},
+    {"A10 lengths disagree", [](object const& o) { return with(o, "Content-Length", "99999"); },
+     error::length_mismatch},
     {"A12 another total",
      [](object const& o) { return with(o, "Content-Range", "bytes 300000-399999/1000001"); },
      error::size_changed},
@@ -76,9 +76,7 @@ std::vector<lie> const lies{
      [](object const& o) { return with(o, "Content-Type", "multipart/byteranges; boundary=x"); },
      error::multipart_reply},
     {"A19 416 with a page",
-     [](object const&) {
-         return reply(416, "Range Not Satisfiable", "", std::string(206, 'x'));
-     },
+     [](object const&) { return reply(416, "Range Not Satisfiable", "", std::string(206, 'x')); },
      error::range_mismatch},
     {"B01 another version as 200",
      [](object const&) {
@@ -99,18 +97,16 @@ std::vector<lie> const lies{
          return head + std::string{body(o, first, last)};
      },
      error::bad_content_length},
-    {"C13 coded",
-     [](object const& o) { return with(o, "Content-Encoding", "gzip"); }, error::coded_reply},
-    {"D04 no head at all",
-     [](object const& o) { return std::string{body(o, first, last)}; }, error::malformed_head},
-    {"D05 bare CR",
-     [](object const& o) { return with(o, "X", "1\rContent-Length: 0"); }, error::malformed_head},
+    {"C13 coded", [](object const& o) { return with(o, "Content-Encoding", "gzip"); },
+     error::coded_reply},
+    {"D04 no head at all", [](object const& o) { return std::string{body(o, first, last)}; },
+     error::malformed_head},
+    {"D05 bare CR", [](object const& o) { return with(o, "X", "1\rContent-Length: 0"); },
+     error::malformed_head},
     {"E04 101", [](object const&) { return reply(101, "Switching Protocols"); },
      error::unexpected_upgrade},
     {"E14 an error page of the right length",
-     [](object const&) {
-         return reply(502, "Bad Gateway", "", std::string(100000, '<'));
-     },
+     [](object const&) { return reply(502, "Bad Gateway", "", std::string(100000, '<')); },
      error::server_error},
     {"E15 200 with an excuse",
      [](object const&) { return reply(200, "OK", "", R"({"code":403})"); }, error::object_changed},
@@ -153,13 +149,13 @@ TEST_CASE("a server that always lies about one segment: a named error, soon, and
         // The memory around the victim's segment, and the segment itself, before and after.
         std::vector<std::byte> memory(size, std::byte{0xa5});
         std::error_code ec;
-        auto const report = cleave::download(
-            server.url("/r"), cleave::memory_sink{std::span{memory}},
-            cleave::policies<>{}
-                .with_plan(cleave::fixed_size{100000})
-                .with_lanes(cleave::fixed_lanes{1})
-                .with_renewal(quick_backoff()),
-            ec);
+        auto const report =
+            cleave::download(server.url("/r"), cleave::memory_sink{std::span{memory}},
+                             cleave::policies<>{}
+                                 .with_plan(cleave::fixed_size{100000})
+                                 .with_lanes(cleave::fixed_lanes{1})
+                                 .with_renewal(quick_backoff()),
+                             ec);
         CAPTURE(l.row, ec.message());
         REQUIRE(ec == l.ends_with);
         REQUIRE(report.failed);
@@ -242,7 +238,8 @@ TEST_CASE("A13: a range of unknown total is taken where the total is known from 
     }
 }
 
-TEST_CASE("servers without ranges, without length, chunked, empty, HTTP/1.0: one lane, right bytes") {
+TEST_CASE(
+    "servers without ranges, without length, chunked, empty, HTTP/1.0: one lane, right bytes") {
     for (std::size_t const bytes : {std::size_t{0}, std::size_t{1}, std::size_t{70000}}) {
         object const o = object::random(bytes, 16);
         struct kind {
@@ -283,8 +280,7 @@ TEST_CASE("only(): a part of an object, from servers with and without ranges") {
             fault_server server{honest(o, options)};
             for (auto const part : {cleave::segment{0, 0}, cleave::segment{12345, 34567},
                                     cleave::segment{49999, 49999}}) {
-                auto const got =
-                    fetch(cleave::request{server.url("/r")}.only(part), 5000, 3);
+                auto const got = fetch(cleave::request{server.url("/r")}.only(part), 5000, 3);
                 CAPTURE(ranges, chunked, part.first, part.last, got.ec.message());
                 REQUIRE_FALSE(got.ec);
                 REQUIRE(got.bytes == body(o, part.first, part.last));
@@ -292,7 +288,8 @@ TEST_CASE("only(): a part of an object, from servers with and without ranges") {
             auto const beyond =
                 fetch(cleave::request{server.url("/r")}.only({50000, 50001}), 5000, 3);
             CHECK(beyond.ec == error::range_not_satisfiable);
-            auto const over = fetch(cleave::request{server.url("/r")}.only({40000, 99999}), 5000, 3);
+            auto const over =
+                fetch(cleave::request{server.url("/r")}.only({40000, 99999}), 5000, 3);
             CAPTURE(ranges, chunked, over.ec.message());
             CHECK_FALSE(over.ec);
             CHECK(over.bytes == body(o, 40000, 49999));
@@ -305,13 +302,12 @@ TEST_CASE("statuses that no retry can help are reported after one request") {
         int status;
         error ends_with;
     };
-    for (row const r : {row{401, error::unauthorized}, row{403, error::forbidden},
-                        row{404, error::not_found}, row{410, error::gone},
-                        row{407, error::proxy_authentication_required},
-                        row{451, error::unavailable_for_legal_reasons},
-                        row{400, error::client_error}, row{302, error::redirected},
-                        row{204, error::unexpected_status}, row{304, error::unexpected_status},
-                        row{999, error::unexpected_status}}) {
+    for (row const r :
+         {row{401, error::unauthorized}, row{403, error::forbidden}, row{404, error::not_found},
+          row{410, error::gone}, row{407, error::proxy_authentication_required},
+          row{451, error::unavailable_for_legal_reasons}, row{400, error::client_error},
+          row{302, error::redirected}, row{204, error::unexpected_status},
+          row{304, error::unexpected_status}, row{999, error::unexpected_status}}) {
         fault_server server{[&](fault_connection& c, seen_request const&) {
             c.send(reply(r.status, "No", "Location: /elsewhere\r\n"));
         }};

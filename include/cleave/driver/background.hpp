@@ -9,6 +9,7 @@
 #include <asio/query.hpp>
 #include <asio/thread_pool.hpp>
 
+#include <optional>
 #include <utility>
 
 namespace cleave {
@@ -26,15 +27,17 @@ class background_service : public asio::execution_context::service {
 
     template <class Work>
     void post(Work work) {
-        asio::post(pool_, std::move(work));
+        if (pool_) asio::post(*pool_, std::move(work));
     }
 
   private:
     void shutdown() override {
-        pool_.stop();
-        pool_.join();
+        pool_->stop();
+        pool_->join();
+        // What was still queued belongs to downloads, and must go while their context is there.
+        pool_.reset();
     }
-    asio::thread_pool pool_{1};
+    std::optional<asio::thread_pool> pool_{1};
 };
 
 } // namespace detail

@@ -31,6 +31,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <random>
 #include <span>
@@ -112,6 +113,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     template <class CancellationSlot>
     void start(CancellationSlot slot) {
+        // First of all, so that whoever cancels at once cancels something that has begun.
+        asio::post(strand_, [self = this->shared_from_this()] { self->begin(); });
         auto const weak = this->weak_from_this();
         if (slot.is_connected())
             slot.assign([weak](asio::cancellation_type type) {
@@ -119,11 +122,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 if (auto const self = weak.lock()) self->cancel_soon();
             });
         control_.attach([this] { cancel_soon(); });
-        asio::post(strand_, [self = this->shared_from_this()] { self->begin(); });
     }
 
   private:
-    // Passes the outcome on to the handler, not from within.
+    // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
 
     void cancel_soon() {
@@ -155,10 +157,17 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (finishing_) return;
         inbox_.push_back(std::move(e));
         if (std::exchange(telling_, true)) return;
-        for (std::size_t i = 0; i != inbox_.size(); ++i) {
-            engine_.step(std::exchange(inbox_[i], event::started{}), now());
-            while (auto next = engine_.next_action())
-                std::visit([this](auto const& a) { this->perform(a); }, *next);
+        try {
+            for (std::size_t i = 0; i != inbox_.size(); ++i) {
+                engine_.step(std::exchange(inbox_[i], event::started{}), now());
+                while (auto next = engine_.next_action())
+                    std::visit([this](auto const& a) { this->perform(a); }, *next);
+            }
+        } catch (...) {
+            // Out of memory, most likely. Whoever catches it can still cancel.
+            inbox_.clear();
+            telling_ = false;
+            throw;
         }
         inbox_.clear();
         telling_ = false;
@@ -241,7 +250,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void perform(action::run const& a) {
         ++outstanding_;
         background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
-            event::job_ended ended = self->work(a);
+            event::job_ended ended = self->try_to(a);
             // The last owner must not be the thread that runs this.
             auto strand = self->strand_;
             asio::post(strand, [self = std::move(self), ended = std::move(ended)]() mutable {
@@ -254,7 +263,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::wait_until const& a) {
         ++outstanding_;
-        auto const at = std::chrono::duration_cast<typename clock_type::duration>(a.at);
+        auto const at = std::chrono::ceil<typename clock_type::duration>(a.at);
         timer_.expires_at(typename clock_type::time_point{at});
         timer_.async_wait([self = this->shared_from_this(), set = ++timer_set_](std::error_code) {
             --self->outstanding_;
@@ -360,7 +369,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void stream_ended(lane_id id) {
         lane_type const& l = lanes_[id];
-        if (l.framing.is == body_framing::kind::until_close && l.skip_left == 0)
+        if (l.framing.is == body_framing::kind::until_close)
             return grant_ended(id, {.body_ended = true});
         grant_ended(id, {.failed = failure::of(error::closed_in_body, phase::body)});
     }
@@ -381,7 +390,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::uint64_t n = l.window.grant.size() - l.placed;
         if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
         std::span<std::byte> const to = sink_.prepare(offset_in_sink(l), clamp(n), sink_error);
-        if (sink_error) return;
+        if (sink_error) {
+            // No room may just mean that there is no more: a body that ends with its connection has
+            // to be read to see that.
+            std::byte more{};
+            if (l.framing.is == body_framing::kind::until_close &&
+                l.stream.read_some({&more, 1}, ec) == 0)
+                sink_error.clear();
+            return;
+        }
         std::size_t const got = l.stream.read_some(to, ec);
         if (got == 0) return;
         ++reads_;
@@ -410,6 +427,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // of the grant once nothing more need be read for it.
     [[nodiscard]] std::optional<event::grant_ended> use_pending(lane_type& l) {
         for (;;) {
+            if (l.placed == l.window.grant.size()) return full(l);
             if (l.framing.is == body_framing::kind::chunked) {
                 if (!decode(l))
                     return event::grant_ended{.failed = failure::of(error::bad_chunk, phase::body)};
@@ -428,7 +446,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 if (l.framing.is == body_framing::kind::length) l.body_left -= n;
                 continue;
             }
-            if (l.placed == l.window.grant.size()) return full(l);
             if (l.decoded.empty()) {
                 bool const ended =
                     l.framing.is == body_framing::kind::chunked
@@ -457,7 +474,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             e.body_ended = l.chunks_done && l.decoded.empty();
             break;
         case body_framing::kind::length: e.body_ended = l.body_left == 0; break;
-        default: break;
+        case body_framing::kind::until_close:
+            if (l.window.to_the_end && l.pending.empty() && l.decoded.empty()) return std::nullopt;
+            break;
+        case body_framing::kind::none: break;
         }
         e.bytes_left_over = !l.pending.empty() || !l.decoded.empty();
         return e;
@@ -506,6 +526,21 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                                ? cause_of(static_cast<error>(ec.value()))
                                : cause::storage;
         return {ec, kind, phase::sink, 0, std::nullopt, {}};
+    }
+
+    // Nobody could catch what is thrown here.
+    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
+        std::error_code thrown;
+        try {
+            return work(a);
+        } catch (std::system_error const& e) {
+            thrown = e.code();
+        } catch (std::bad_alloc const&) {
+            thrown = std::make_error_code(std::errc::not_enough_memory);
+        } catch (...) {
+            thrown = std::make_error_code(std::errc::state_not_recoverable);
+        }
+        return {.what = a.what, .failed = sink_failure(thrown)};
     }
 
     [[nodiscard]] event::job_ended work(action::run const& a) {
@@ -602,41 +637,58 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     std::uint64_t bytes_dropped_ = 0;
 };
 
-// A download with the handler that waits for it.
-template <class Executor, class Handler, byte_sink Sink, class Policies>
-class download_for final : public download_op<Executor, Sink, Policies> {
+// Keeps the handler, and calls it when everything else of the operation is gone: what the policies
+// and the sink refer to must live until the handler runs, and no longer.
+template <class Executor, class Handler>
+class handler_holder {
   public:
-    download_for(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
-        : download_op<Executor, Sink, Policies>(ex, std::move(what), std::move(sink),
-                                                std::move(policies)),
-          work_(asio::get_associated_executor(handler, ex)), handler_(std::move(handler)) {}
-
-    void start() {
-        download_op<Executor, Sink, Policies>::start(
-            asio::get_associated_cancellation_slot(handler_));
+    handler_holder(Executor const& ex, Handler handler)
+        : work_(asio::get_associated_executor(handler, ex)), handler_(std::move(handler)) {}
+    handler_holder(handler_holder const&) = delete;
+    handler_holder& operator=(handler_holder const&) = delete;
+    ~handler_holder() {
+        if (!result_) return; // the execution context went away first
+        asio::post(work_.get_executor(), final_call{std::move(handler_), *std::move(result_)});
     }
 
-  private:
-    // What runs last owns the handler and the result only: the operation is gone by then, or about
-    // to go.
+  protected:
+    struct outcome {
+        std::error_code ec;
+        report what;
+    };
     struct final_call {
         using allocator_type = asio::associated_allocator_t<Handler>;
         [[nodiscard]] allocator_type get_allocator() const noexcept {
             return asio::get_associated_allocator(handler);
         }
-        void operator()() { std::move(handler)(ec, std::move(result)); }
+        void operator()() { std::move(handler)(result.ec, std::move(result.what)); }
         Handler handler;
-        std::error_code ec;
-        report result;
+        outcome result;
     };
-
-    void complete(std::error_code ec, report result) override {
-        asio::post(work_.get_executor(), final_call{std::move(handler_), ec, std::move(result)});
-        work_.reset();
-    }
 
     asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> work_;
     Handler handler_;
+    std::optional<outcome> result_;
+};
+
+// A download with the handler that waits for it. The holder comes first, so that it goes last.
+template <class Executor, class Handler, byte_sink Sink, class Policies>
+class download_for final : handler_holder<Executor, Handler>,
+                           public download_op<Executor, Sink, Policies> {
+    using holder = handler_holder<Executor, Handler>;
+    using op = download_op<Executor, Sink, Policies>;
+
+  public:
+    download_for(Executor const& ex, Handler handler, request what, Sink sink, Policies policies)
+        : holder(ex, std::move(handler)),
+          op(ex, std::move(what), std::move(sink), std::move(policies)) {}
+
+    void start() { op::start(asio::get_associated_cancellation_slot(this->handler_)); }
+
+  private:
+    void complete(std::error_code ec, report what) override {
+        this->result_ = {ec, std::move(what)};
+    }
 };
 
 } // namespace cleave::detail

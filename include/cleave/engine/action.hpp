@@ -45,8 +45,9 @@ struct receive {
     body_framing framing;
     /// The grant ends with the last byte that is wanted of this reply.
     bool last = false;
-    /// The object's end is where the body ends.
-    bool open_ended = false;
+    /// The grant ends where the object ends: what the body's framing says of its end matters, even
+    /// where that takes another read.
+    bool to_the_end = false;
 };
 /// Close the lane's connection; whatever it was doing ends without an event. No answer.
 struct close {

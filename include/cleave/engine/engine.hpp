@@ -35,7 +35,7 @@
 
 namespace cleave {
 
-/// Sizes of the engine's windows, in bytes; all positive.
+/// Sizes of the engine's windows, in bytes; 0 counts as 1.
 struct engine_windows {
     /// A grant: as much as a lane may write before it asks again.
     std::uint64_t grant = std::uint64_t{1} << 20;
@@ -59,7 +59,7 @@ class engine {
            Verifier verifier, Observer& watching, engine_windows windows = {})
         : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
-          observer_(std::addressof(watching)), windows_(windows), random_(request_.seed),
+          observer_(std::addressof(watching)), windows_(positive(windows)), random_(request_.seed),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()) {
         if (request_.part) wanted_ = *request_.part;
         ledger_.reserve(2 * lanes_.size() + 2);
@@ -68,6 +68,8 @@ class engine {
 
     void step(any_event const& e, instant now) {
         now_ = now;
+        // What the lanes still had to say does not matter any more once the end is decided.
+        if (ended_ && !std::holds_alternative<event::job_ended>(e)) return;
         std::visit([this](auto const& one) { this->on(one); }, e);
         if (!ended_ && !finished_) go_on();
         if (!finished_) set_timer();
@@ -99,9 +101,9 @@ class engine {
 
     void on(event::started const& e) {
         started_at_ = now_;
-        if (request_.timeouts.deadline) deadline_ = now_ + *request_.timeouts.deadline;
+        if (request_.timeouts.deadline) deadline_ = from_now(*request_.timeouts.deadline);
         if (observer_->interval() > observer_->interval().zero())
-            progress_at_ = now_ + observer_->interval();
+            progress_at_ = from_now(observer_->interval());
         if (e.failed) return fail(*e.failed);
         if (auto wrong = find_fault()) return fail(*std::move(wrong));
         connect(opener);
@@ -133,11 +135,12 @@ class engine {
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
         commit(l, e.bytes);
+        bool const storage_failed = e.failed && e.failed->kind == cause::storage;
+        if (has_all(l) && !storage_failed && (ranged_ || !e.failed)) return lease_done(e.lane, e);
         if (e.failed) return lane_failed(e.lane, *e.failed);
-        bool const filled = e.bytes == l.grant.size();
-        if (filled && l.grant.last == l.write.last) return lease_done(e.lane, e);
+        if (l.open_ended && l.next > request_.max_size) return fail(too_large(l.next));
         if (e.body_ended && l.open_ended) return object_ends(e.lane);
-        if (e.body_ended || !filled)
+        if (e.body_ended || e.bytes != l.grant.size())
             return lane_failed(e.lane,
                                failure::of(error::closed_in_body, phase::body,
                                            "the reply ended at byte " + std::to_string(l.next) +
@@ -176,11 +179,11 @@ class engine {
         timer_at_.reset();
         for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) look_at_clock(i, e.lanes[i]);
         if (ended_) return;
-        if (deadline_ && now_ >= *deadline_ && running_job_ != job::publish)
+        if (deadline_ && now_ >= *deadline_)
             return fail(failure::of(error::deadline_exceeded, phase::body,
                                     std::to_string(report_.bytes) + " bytes had arrived"));
         if (progress_at_ && now_ >= *progress_at_) {
-            progress_at_ = now_ + observer_->interval();
+            progress_at_ = from_now(observer_->interval());
             tell_progress(e);
         }
     }
@@ -258,26 +261,50 @@ class engine {
         report_.to_first_reply = now_ - started_at_;
         identity_known_ = true;
         ranged_ = a.ranges;
-        if (a.nothing) {
-            empty_ = true;
-            if (!suits_planner(std::nullopt)) return false;
-        } else if (a.object.size) {
-            if (*a.object.size > request_.max_size) {
-                fail(failure::of(error::object_too_large, phase::head,
-                                 "the object has " + std::to_string(*a.object.size) + " bytes"));
-                return false;
-            }
-            wanted_.last = std::min(wanted_.last, *a.object.size - 1);
-            if (!suits_planner(wanted_)) return false;
-        }
+        auto const size = size_told(a);
+        if (size && !learn_size(*size)) return false;
         ledger_.reset(wanted_);
         open_wanted_ = true;
         observer_->on(object_known{report_.identity, report_.ranges});
         return true;
     }
 
+    [[nodiscard]] static std::optional<std::uint64_t> size_told(admission const& a) noexcept {
+        return a.nothing ? std::optional<std::uint64_t>{0} : a.object.size;
+    }
+
+    // The object's size, however it came to be known. False: it cannot be had.
+    bool learn_size(std::uint64_t size) {
+        report_.identity.size = size;
+        if (size > request_.max_size) {
+            fail(too_large(size));
+            return false;
+        }
+        if (size == 0 && wanted_.first == 0) {
+            empty_ = true;
+            return suits_planner(std::nullopt);
+        }
+        if (size <= wanted_.first) {
+            fail(failure::of(error::range_not_satisfiable, phase::head,
+                             "the object has " + std::to_string(size) + " bytes"));
+            return false;
+        }
+        wanted_.last = std::min(wanted_.last, size - 1);
+        return suits_planner(wanted_);
+    }
+
+    [[nodiscard]] static failure too_large(std::uint64_t size) {
+        return failure::of(error::object_too_large, phase::head,
+                           "the object has at least " + std::to_string(size) + " bytes");
+    }
+
     void accept(lane_id id, admission const& a, bool opening) {
         lane& l = lanes_[id];
+        // Without ranges a later reply may be the first to tell the size.
+        if (auto const size = size_told(a); size && !report_.identity.size) {
+            if (!learn_size(*size)) return;
+            ledger_.end_at(wanted_.last);
+        }
         if (a.nothing) {
             l.held.reset();
             return drop_connection(id);
@@ -316,6 +343,8 @@ class engine {
         lane& l = lanes_[id];
         std::uint64_t const left = l.write.last - l.next;
         l.grant = {l.next, l.next + std::min(left, windows_.grant - 1)};
+        // Of an object without a known size, one byte more than allowed is enough to tell.
+        if (l.open_ended) l.grant.last = std::min(l.grant.last, request_.max_size);
         l.is = lane::state::receiving;
         l.seen = 0;
         l.seen_at = now_;
@@ -328,7 +357,7 @@ class engine {
                                            .skip = l.skip,
                                            .framing = l.framing,
                                            .last = l.grant.last == l.write.last,
-                                           .open_ended = l.open_ended});
+                                           .to_the_end = must_end(l)});
     }
 
     void commit(lane& l, std::uint64_t bytes) {
@@ -346,13 +375,28 @@ class engine {
         }
     }
 
+    // Whether every byte that the lane's reply was taken for is in place.
+    [[nodiscard]] static bool has_all(lane const& l) noexcept {
+        return l.grant.last == l.write.last && l.next == l.write.last + 1;
+    }
+
+    // Whether the object must end with this lane's last byte, though its reply does not say so: an
+    // earlier one told the size.
+    [[nodiscard]] bool must_end(lane const& l) const noexcept {
+        return !ranged_ && !l.open_ended && l.framing.is != body_framing::kind::length &&
+               report_.identity.size && wanted_.last == *report_.identity.size - 1;
+    }
+
     void lease_done(lane_id id, event::grant_ended const& e) {
         lane& l = lanes_[id];
+        bool const exact = e.body_ended && !e.bytes_left_over;
+        if (must_end(l) && !exact)
+            return fail(failure::of(error::size_changed, phase::body,
+                                    "it goes on behind byte " + std::to_string(wanted_.last)));
         l.held.reset();
         l.tries = 0;
         l.attempt_bytes = 0;
-        bool const keep = l.reusable && e.body_ended && !e.bytes_left_over;
-        if (keep)
+        if (l.reusable && exact && !e.failed)
             l.is = lane::state::ready;
         else
             drop_connection(id);
@@ -361,20 +405,15 @@ class engine {
     // A body without a length said beforehand has ended, and the object with it.
     void object_ends(lane_id id) {
         lane& l = lanes_[id];
-        report_.identity.size = l.next;
-        report_.length_verified = l.framing.is != body_framing::kind::until_close;
         l.held.reset();
-        if (l.next == wanted_.first) {
-            if (wanted_.first != 0)
-                return fail(failure::of(error::range_not_satisfiable, phase::body,
-                                        "the object has " + std::to_string(l.next) + " bytes"));
-            empty_ = true;
-            if (!suits_planner(std::nullopt)) return;
-        } else {
-            wanted_.last = l.next - 1;
-            ledger_.end_at(wanted_.last);
-            if (!suits_planner(wanted_)) return;
-        }
+        report_.length_verified = l.framing.is != body_framing::kind::until_close;
+        // Where a later part is wanted, how much was dropped is not known here.
+        if (l.next == wanted_.first && wanted_.first != 0)
+            return fail(
+                failure::of(error::range_not_satisfiable, phase::body,
+                            "the object ends before byte " + std::to_string(wanted_.first)));
+        if (!learn_size(l.next)) return;
+        ledger_.end_at(wanted_.last);
         drop_connection(id);
     }
 
@@ -384,7 +423,8 @@ class engine {
         if (ended_) return;
         lane& l = lanes_[id];
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
-                           (l.used || l.waited) && what.code == error::closed_before_reply;
+                           (l.used || l.waited) && what.kind == cause::passing &&
+                           what.code != error::head_timeout;
         release(l);
         drop_connection(id);
 
@@ -411,7 +451,7 @@ class engine {
         ++report_.retries;
         observer_->on(attempt_failed{id, what, answer.after});
         l.is = lane::state::waiting;
-        l.until = now_ + answer.after;
+        l.until = from_now(answer.after);
         if (answer.after <= answer.after.zero()) connect(id);
     }
 
@@ -455,7 +495,7 @@ class engine {
     void connect(lane_id id) {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
-        l.until = now_ + request_.timeouts.connect;
+        l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
     }
 
@@ -538,7 +578,7 @@ class engine {
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
         l.is = lane::state::requesting;
-        l.until = now_ + request_.timeouts.head;
+        l.until = from_now(request_.timeouts.head);
         ++report_.requests;
         actions_.push_back(action::send{id, l.request, l.used || l.waited});
     }
@@ -609,6 +649,8 @@ class engine {
                 l.seen_at = now_;
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
                 commit(l, window.in_place);
+                // Only the framing's end is missing, and nobody needs it.
+                if (has_all(l) && ranged_) return lease_done(id, {});
                 return lane_failed(id, failure::of(error::stalled, phase::body,
                                                    "at byte " + std::to_string(l.next)));
             }
@@ -629,11 +671,20 @@ class engine {
     // next to nothing.
     void look_again(lane& l) const noexcept {
         auto const stall = request_.timeouts.stall;
-        l.until = std::min(now_ + std::max(stall / 4, instant{1}), l.seen_at + stall);
+        l.until = std::min(from_now(std::max(stall / 4, instant{1})), after(l.seen_at, stall));
     }
 
     [[nodiscard]] bool has_work() const noexcept {
         return !identity_known_ || !ledger_.owed().empty();
+    }
+
+    // People write "never" as the longest time there is; adding to it must not wrap.
+    [[nodiscard]] static constexpr instant after(instant at,
+                                                 std::chrono::nanoseconds time) noexcept {
+        return time > instant::max() - at ? instant::max() : at + time;
+    }
+    [[nodiscard]] instant from_now(std::chrono::nanoseconds time) const noexcept {
+        return after(now_, time);
     }
 
     void set_timer() {
@@ -687,7 +738,8 @@ class engine {
     // ---- the end --------------------------------------------------------------------------
 
     void hash_what_is_there() {
-        if (!verifier_.wanted() || running_job_ || !sink_ready_) return;
+        // While the size is not known, a sink may have to move what it holds.
+        if (!verifier_.wanted() || running_job_ || !sink_ready_ || !report_.identity.size) return;
         std::uint64_t const there = ledger_.frontier();
         if (there - hashed_ >= windows_.hash_from) hash_up_to(there);
     }
@@ -708,6 +760,7 @@ class engine {
         if (verifier_.wanted() && hashed_ < size) return hash_up_to(size);
         if (verifier_.wanted() && !digest_done_) return run(job::finish_hash);
         if (!synced_) return run(job::sync, {}, size);
+        deadline_.reset(); // from here on it only gets done
         run(job::publish);
     }
 
@@ -743,6 +796,12 @@ class engine {
     void run(job what, segment bytes = {}, std::optional<std::uint64_t> size = std::nullopt) {
         running_job_ = what;
         actions_.push_back(action::run{what, bytes, size});
+    }
+
+    [[nodiscard]] static constexpr engine_windows positive(engine_windows w) noexcept {
+        constexpr auto one = std::uint64_t{1};
+        return {std::max(w.grant, one), std::max(w.opening, one), std::max(w.hash, one),
+                std::max(w.hash_from, one)};
     }
 
     // splitmix64: enough for jitter, and the same on every machine.

@@ -251,11 +251,15 @@ struct judge {
         if (!same_object(length)) return;
 
         to.skip = wanted.first;
+        if (!length && known && known->size) {
+            // Told before, though not by this reply: the body must end where the object does.
+            to.reusable = false;
+            length = known->size;
+        }
         if (!length) {
             to.open_ended = true;
             to.write = wanted;
             to.reusable = to.reusable && wanted.last == max_offset;
-            if (known) to.object.size = known->size;
             return;
         }
         to.object.size = *length;

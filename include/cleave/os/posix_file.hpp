@@ -69,7 +69,10 @@ class posix_file {
                 return;
             }
             struct stat opened {};
-            if (::fstat(fd_, &opened) != 0) return fail(ec);
+            if (::fstat(fd_, &opened) != 0) {
+                fail(ec);
+                return close();
+            }
             // A second name means that it is somebody's file, not a partial of ours.
             if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1) {
                 close();
@@ -171,9 +174,10 @@ class posix_file {
         int const directory =
             ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0) return fail(ec);
-        if (::rename(path_.c_str(), target.c_str()) != 0) fail(ec);
-        // Some file systems cannot sync a directory and say EINVAL; there is nothing more to do.
-        else if (::fsync(directory) != 0 && errno != EINVAL) fail(ec);
+        if (::rename(path_.c_str(), target.c_str()) != 0)
+            fail(ec);
+        else
+            sync_directory(directory, ec);
         ::close(directory);
         if (!ec) close();
     }
@@ -203,6 +207,16 @@ class posix_file {
         struct stat there {};
         return ::fstat(fd_, &here) == 0 && ::lstat(path.c_str(), &there) == 0 &&
                here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+    }
+
+    // An error here comes after the rename: the file is in place, but may not survive a power cut.
+    static void sync_directory(int directory, std::error_code& ec) {
+        while (::fsync(directory) != 0) {
+            if (errno == EINTR) continue;
+            // Some file systems cannot sync a directory and say EINVAL; there is no more to do.
+            if (errno != EINVAL) fail(ec);
+            return;
+        }
     }
 
     [[nodiscard]] static std::string directory_of(std::string const& target) {
