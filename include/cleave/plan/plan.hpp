@@ -18,7 +18,7 @@ namespace cleave {
 /// The segments that `Planner` makes of an object, in order. Takes the same few bytes of memory
 /// whatever the object's size. Iterators stay valid as long as the view itself.
 template <range_planner Planner>
-class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
+class plan_view : public std::ranges::view_base {
   public:
     class iterator {
       public:
@@ -71,6 +71,7 @@ class plan_view : public std::ranges::view_interface<plan_view<Planner>> {
         return iterator{*this, fault() ? std::nullopt : wanted_};
     }
     [[nodiscard]] static constexpr std::default_sentinel_t end() noexcept { return {}; }
+    [[nodiscard]] constexpr bool empty() const noexcept { return begin() == end(); }
     /// Why there is nothing in the range, if there should be.
     [[nodiscard]] constexpr std::optional<plan_fault> fault() const noexcept {
         return find_plan_fault(*planner_, wanted_);
