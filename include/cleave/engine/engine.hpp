@@ -62,6 +62,9 @@ class engine {
           observer_(std::addressof(watching)), windows_(positive(windows)), random_(request_.seed),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()) {
         if (request_.part) wanted_ = *request_.part;
+        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
+        for (header const& h : request_.headers)
+            longest_request_ += h.name.size() + h.value.size() + 4;
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
     }
@@ -138,7 +141,8 @@ class engine {
         bool const storage_failed = e.failed && e.failed->kind == cause::storage;
         if (has_all(l) && !storage_failed && (ranged_ || !e.failed)) return lease_done(e.lane, e);
         if (e.failed) return lane_failed(e.lane, *e.failed);
-        if (l.open_ended && l.next > request_.max_size) return fail(too_large(l.next));
+        if (l.open_ended && l.next > request_.max_size)
+            return fail(too_large("the object has at least ", l.next));
         if (e.body_ended && l.open_ended) return object_ends(e.lane);
         if (e.body_ended || e.bytes != l.grant.size())
             return lane_failed(e.lane,
@@ -277,7 +281,7 @@ class engine {
     bool learn_size(std::uint64_t size) {
         report_.identity.size = size;
         if (size > request_.max_size) {
-            fail(too_large(size));
+            fail(too_large("the object has ", size));
             return false;
         }
         if (size == 0 && wanted_.first == 0) {
@@ -293,9 +297,9 @@ class engine {
         return suits_planner(wanted_);
     }
 
-    [[nodiscard]] static failure too_large(std::uint64_t size) {
+    [[nodiscard]] static failure too_large(char const* has, std::uint64_t size) {
         return failure::of(error::object_too_large, phase::head,
-                           "the object has at least " + std::to_string(size) + " bytes");
+                           has + std::to_string(size) + " bytes");
     }
 
     void accept(lane_id id, admission const& a, bool opening) {
@@ -309,6 +313,8 @@ class engine {
             l.held.reset();
             return drop_connection(id);
         }
+        if (a.open_ended && wanted_.first > request_.max_size)
+            return fail(too_large("the object has at least ", wanted_.first));
         l.write = a.write;
         l.write.last = std::min(l.write.last, wanted_.last);
         if (opening || !ranged_) {
@@ -424,7 +430,7 @@ class engine {
         lane& l = lanes_[id];
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.kind == cause::passing &&
-                           what.code != error::head_timeout;
+                           what.code != error::head_timeout && what.code != error::closed_in_head;
         release(l);
         drop_connection(id);
 
@@ -571,6 +577,7 @@ class engine {
         lane& l = lanes_[id];
         l.held = what;
         l.reply.reset();
+        l.request.reserve(longest_request_);
         write_request_head(l.request,
                            {.target = request_.target,
                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
@@ -813,6 +820,7 @@ class engine {
     }
 
     cleave::request request_;
+    std::size_t longest_request_ = 0; // memory for any request's head, so that none grows later
     Planner planner_;
     LaneRule lane_rule_;
     RenewalRule renewal_rule_;
