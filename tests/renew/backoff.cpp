@@ -134,6 +134,16 @@ TEST_CASE("a Retry-After that no clock can count is given up on (E13)") {
     }
 }
 
+TEST_CASE("patience without end does not make a wait that no clock can count") {
+    backoff const b{.first = 20s, .longest = 20s, .patience = nanoseconds::max()};
+    for (std::int64_t const seconds : {std::int64_t{9'223'372'016}, std::int64_t{9'223'372'036}}) {
+        renewal const r = b.decide(
+            {asking_to_wait(std::chrono::seconds{seconds}), 1, 0, std::nullopt, 19'999'999'999});
+        if (r.is == renewal::answer::give_up) continue;
+        CHECK(std::chrono::ceil<std::chrono::seconds>(r.after) >= std::chrono::seconds{seconds});
+    }
+}
+
 TEST_CASE("a wait that would end behind the deadline is given up on") {
     backoff const b{.first = 10s};
     auto const bits = std::uint64_t{4'000'000'000};

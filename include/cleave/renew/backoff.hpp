@@ -31,8 +31,8 @@ struct backoff {
         if (s.what.retry_after) {
             // In whole seconds: in nanoseconds what a server asks for may not be countable.
             auto const asked = *s.what.retry_after;
-            if (asked > std::chrono::floor<std::chrono::seconds>(patience))
-                return {answer::give_up};
+            auto const most = std::min(patience, std::chrono::nanoseconds::max() - wait);
+            if (asked > std::chrono::floor<std::chrono::seconds>(most)) return {answer::give_up};
             wait += std::max(asked, std::chrono::seconds{0});
         }
         if (s.time_left && wait >= *s.time_left) return {answer::give_up};
@@ -43,9 +43,9 @@ struct backoff {
     [[nodiscard]] constexpr std::chrono::nanoseconds jitter(std::uint32_t n,
                                                             std::uint64_t random) const noexcept {
         std::chrono::nanoseconds most = std::min(first, longest);
+        if (most.count() <= 0) return std::chrono::nanoseconds{0};
         for (std::uint32_t i = 1; i < n && most < longest; ++i)
             most = most > longest / 2 ? longest : most * 2;
-        if (most.count() <= 0) return std::chrono::nanoseconds{0};
         return std::chrono::nanoseconds{
             static_cast<std::int64_t>(random % (static_cast<std::uint64_t>(most.count()) + 1))};
     }
