@@ -508,8 +508,8 @@ TEST_CASE("away from a terminal there are plain lines only, and with -q none") {
 
 TEST_CASE("on a terminal progress is drawn in place and taken away again") {
     temp_dir dir;
-    if (run({"sh", "-c", "command -v script"}).exit_code != 0) {
-        WARN("skipped: there is no program script");
+    if (run({"sh", "-c", "script -qec true /dev/null"}).exit_code != 0) {
+        WARN("skipped: there is no program script, or no terminal to be had for it");
         return;
     }
     auto const [quiet, code] = GENERATE(table<bool, int>({{false, 0}, {true, 0}, {false, 1}}));
