@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cleave_test {
 
@@ -79,6 +80,31 @@ template <cleave::range_planner P>
     return broken_tiling(p, wanted, lanes, [](cleave::segment) {});
 }
 
+/// As `broken_tiling`, but of lanes that take in turn, each as soon as it has brought what it held:
+/// all the others hold something then.
+template <cleave::range_planner P, class Seen>
+[[nodiscard]] std::string broken_in_turn(P const& p, cleave::segment wanted, std::uint32_t lanes,
+                                         Seen seen) {
+    std::uint64_t const most = cleave::plan_at_most(p);
+    std::uint64_t count = 0;
+    std::vector<std::uint64_t> held(lanes);
+    std::uint64_t outstanding = 0;
+    cleave::segment_set owed{wanted};
+    for (std::size_t turn = 0; !owed.empty(); turn = (turn + 1) % held.size()) {
+        outstanding -= held[turn];
+        cleave::segment const gap = owed.front();
+        cleave::plan_state const state{wanted, owed.bytes(), lanes, outstanding};
+        if (auto broken = broken_answer(p, gap, state); !broken.empty()) return broken;
+        cleave::segment const next = p.next(gap, state);
+        if (owed.erase(next) != next.size()) return "nothing is taken twice: " + to_string(next);
+        held[turn] = next.size();
+        outstanding += held[turn];
+        seen(next);
+        if (++count > most) return "there are no more segments than at_most says";
+    }
+    return {};
+}
+
 /// Law 2: gaps begin and end anywhere. Lanes take what the planner answers, keep some of it and
 /// give the rest back, any of several leases at a time, until everything is there: every byte once.
 template <cleave::range_planner P>
@@ -94,7 +120,7 @@ template <cleave::range_planner P>
             cleave::segment gap = owed.front();
             for (cleave::segment s : owed)
                 if (skip-- == 0) gap = s;
-            cleave::plan_state const state{wanted, owed.bytes(), lanes};
+            cleave::plan_state const state{wanted, owed.bytes(), lanes, held.bytes()};
             if (auto broken = broken_answer(p, gap, state); !broken.empty()) return broken;
             cleave::segment const next = p.next(gap, state);
             if (owed.erase(next) != next.size())
@@ -114,6 +140,81 @@ template <cleave::range_planner P>
     }
     if (!done.contains(wanted)) return "every byte comes";
     return {};
+}
+
+/// Law 2 again, in the long run: `steps` steps of up to 17 lanes in any order. Lanes take, bring a
+/// part or all, fail, give half of what they hold to an idle one, and a piece that was there turns
+/// out to be bad; how many lanes are wanted changes all the time. Whenever every byte is there it
+/// begins again. After each step every byte is owed, held or there, and only one of these.
+template <cleave::range_planner P>
+[[nodiscard]] std::string broken_in_the_long_run(P const& p, cleave::segment wanted,
+                                                 std::uint64_t steps, random_source& random) {
+    constexpr std::size_t most_lanes = 17;
+    cleave::segment_set owed{wanted};
+    cleave::segment_set done;
+    std::vector<cleave::segment> held;
+    std::uint64_t outstanding = 0;
+    std::uint64_t rounds = 0;
+    auto const end_lease = [&](std::size_t i) {
+        held[i] = held.back();
+        held.pop_back();
+    };
+
+    for (std::uint64_t step = 0; step != steps; ++step) {
+        std::uint64_t const what = random.below(100);
+        if (what < 45) {
+            if (owed.empty() || held.size() == most_lanes) continue;
+            cleave::segment const gap =
+                owed.begin()[static_cast<std::ptrdiff_t>(random.index(owed.count()))];
+            auto const lanes = static_cast<std::uint32_t>(random.below(most_lanes + 1));
+            cleave::plan_state const state{wanted, owed.bytes(), lanes, outstanding};
+            if (auto broken = broken_answer(p, gap, state); !broken.empty()) return broken;
+            cleave::segment const next = p.next(gap, state);
+            if (owed.erase(next) != next.size())
+                return "nothing is taken twice: " + to_string(next);
+            held.push_back(next);
+            outstanding += next.size();
+        } else if (what < 99) {
+            if (held.empty()) continue;
+            std::size_t const i = random.index(held.size());
+            cleave::segment const lease = held[i];
+            if (what < 90) {
+                std::uint64_t const last =
+                    random.chance(60) ? lease.last : lease.first + random.below(lease.size());
+                cleave::segment const brought{lease.first, last};
+                if (done.insert(brought) != brought.size())
+                    return "no byte comes twice: " + to_string(brought);
+                outstanding -= brought.size();
+                if (last == lease.last)
+                    end_lease(i);
+                else
+                    held[i].first = last + 1;
+            } else if (what < 95) {
+                owed.insert(lease);
+                outstanding -= lease.size();
+                end_lease(i);
+            } else if (held.size() != most_lanes && lease.first != lease.last) {
+                std::uint64_t const middle = lease.first + (lease.last - lease.first) / 2;
+                held[i].last = middle;
+                held.push_back({middle + 1, lease.last});
+            }
+        } else if (auto const piece = done.find(random.within(wanted).first)) {
+            cleave::segment const bad{piece->first,
+                                      piece->first + random.below(piece->size()) % 100};
+            done.erase(bad);
+            owed.insert(bad);
+        }
+        if (owed.bytes() + outstanding + done.bytes() != wanted.size())
+            return "every byte is owed, held or there, at step " + std::to_string(step);
+        if (owed.empty() && held.empty()) {
+            if (!done.contains(wanted)) return "every byte comes";
+            done.clear();
+            owed.insert(wanted);
+            ++rounds;
+        }
+    }
+    return rounds == 0 ? "there is an end, which " + std::to_string(steps) + " steps did not see"
+                       : std::string{};
 }
 
 } // namespace cleave_test

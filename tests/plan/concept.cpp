@@ -6,6 +6,7 @@
 #include <cleave/plan/concept.hpp>
 #include <cleave/plan/even_split.hpp>
 #include <cleave/plan/fixed_size.hpp>
+#include <cleave/plan/guided.hpp>
 #include <cleave/plan/listed_segments.hpp>
 
 #include <cstdint>
@@ -73,6 +74,7 @@ TEST_CASE("range_planner: what is one") {
     STATIC_REQUIRE(range_planner<options>);
     STATIC_REQUIRE(range_planner<cleave::even_split>);
     STATIC_REQUIRE(range_planner<cleave::fixed_size>);
+    STATIC_REQUIRE(range_planner<cleave::guided>);
     STATIC_REQUIRE(range_planner<cleave::listed_segments>);
 }
 

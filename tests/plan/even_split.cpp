@@ -86,6 +86,21 @@ TEST_CASE("even_split answers within any gap") {
         }
 }
 
+TEST_CASE("even_split survives a long run of failures") {
+    cleave_test::random_source random{11};
+    for (std::uint64_t parts = 1; parts <= 17; parts += 4) {
+        CAPTURE(parts);
+        CHECK(cleave_test::broken_in_the_long_run(even_split{parts}, {1000, 8999}, 3000, random) ==
+              "");
+    }
+}
+
+TEST_CASE("even_split survives a million steps", "[.heavy]") {
+    cleave_test::random_source random{12};
+    CHECK(cleave_test::broken_in_the_long_run(even_split{16}, {1000, 100'999}, 1'000'000, random) ==
+          "");
+}
+
 TEST_CASE("even_split is right at the edges of 32 and 64 bits") {
     std::uint64_t const size =
         GENERATE(std::uint64_t{1} << 31, (std::uint64_t{1} << 32) - 1, std::uint64_t{1} << 32,
@@ -110,6 +125,14 @@ TEST_CASE("even_split makes as many parts as there are bytes when more are asked
     CHECK(broken_split(max_offset, {0, 99}) == "");
     CHECK(broken_split(max_offset, {5, 5}) == "");
     CHECK(next_of({max_offset}, {0, max_offset}, {0, max_offset}).first == 0);
+}
+
+TEST_CASE("even_split tiles objects of any size up to 70,000 bytes") {
+    for (std::uint64_t size = 1; size <= 70'000; size += 101)
+        for (std::uint64_t parts = 1; parts <= 17; ++parts) {
+            CAPTURE(size, parts);
+            REQUIRE(broken_split(parts, {0, size - 1}) == "");
+        }
 }
 
 TEST_CASE("even_split tiles every object up to 70,000 bytes", "[.heavy]") {

@@ -70,6 +70,21 @@ TEST_CASE("fixed_size answers within any gap") {
         }
 }
 
+TEST_CASE("fixed_size survives a long run of failures") {
+    cleave_test::random_source random{21};
+    for (std::uint64_t bytes : {40U, 1000U, 5000U, 10'000U}) {
+        CAPTURE(bytes);
+        CHECK(cleave_test::broken_in_the_long_run(fixed_size{bytes}, {1000, 8999}, 3000, random) ==
+              "");
+    }
+}
+
+TEST_CASE("fixed_size survives a million steps", "[.heavy]") {
+    cleave_test::random_source random{22};
+    CHECK(cleave_test::broken_in_the_long_run(fixed_size{300}, {1000, 100'999}, 1'000'000,
+                                              random) == "");
+}
+
 TEST_CASE("fixed_size is right at the edges of 32 and 64 bits") {
     std::uint64_t const size =
         GENERATE(std::uint64_t{1} << 31, (std::uint64_t{1} << 32) - 1, std::uint64_t{1} << 32,

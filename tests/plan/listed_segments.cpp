@@ -239,6 +239,18 @@ TEST_CASE("a list's segments are cut short by gaps, never joined") {
     }
 }
 
+TEST_CASE("a list survives a long run of failures") {
+    cleave_test::random_source random{31};
+    listed_segments const p{{1000, 1000}, {1001, 3999}, {4000, 4009}, {4010, 8999}};
+    CHECK(cleave_test::broken_in_the_long_run(p, {1000, 8999}, 3000, random) == "");
+}
+
+TEST_CASE("a list survives a million steps", "[.heavy]") {
+    cleave_test::random_source random{32};
+    listed_segments const p(even_list({1000, 100'999}, 100));
+    CHECK(cleave_test::broken_in_the_long_run(p, {1000, 100'999}, 1'000'000, random) == "");
+}
+
 TEST_CASE("a list tells the opening and the number of its segments") {
     listed_segments const p{{0, 99}, {100, 149}, {150, 150}};
     CHECK(p.opening() == 100);

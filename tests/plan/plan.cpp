@@ -5,6 +5,7 @@
 
 #include <cleave/plan/even_split.hpp>
 #include <cleave/plan/fixed_size.hpp>
+#include <cleave/plan/guided.hpp>
 #include <cleave/plan/listed_segments.hpp>
 #include <cleave/plan/plan.hpp>
 
@@ -22,6 +23,7 @@
 
 using cleave::even_split;
 using cleave::fixed_size;
+using cleave::guided;
 using cleave::listed_segments;
 using cleave::max_offset;
 using cleave::plan;
@@ -30,6 +32,7 @@ using cleave::segment;
 
 static_assert(std::ranges::forward_range<plan_view<even_split>>);
 static_assert(std::ranges::forward_range<plan_view<fixed_size>>);
+static_assert(std::ranges::forward_range<plan_view<guided>>);
 static_assert(std::ranges::forward_range<plan_view<listed_segments>>);
 static_assert(std::ranges::forward_range<plan_view<even_split> const>);
 static_assert(std::ranges::view<plan_view<even_split>>);
@@ -50,6 +53,7 @@ constexpr bool tiles(auto const& view, segment wanted) {
 }
 static_assert(tiles(plan(even_split{7}, 1000), {0, 999}));
 static_assert(tiles(plan(fixed_size{64}, 1000), {0, 999}));
+static_assert(tiles(plan(guided{64}, 1000), {0, 999}));
 static_assert(tiles(plan(fixed_size{64}, segment{500, 777}), {500, 777}));
 static_assert(std::ranges::distance(plan(even_split{7}, 1000)) == 7);
 static_assert((*plan(even_split{4}, 100).begin()) == segment{0, 24});
@@ -97,6 +101,8 @@ TEST_CASE("a plan lists what its planner answers, from the first byte to the las
     CHECK(list(plan(even_split{8}, 3)) == std::vector<segment>{{0, 0}, {1, 1}, {2, 2}});
     CHECK(list(plan(listed_segments{{0, 4}, {5, 99}}, 100)) ==
           std::vector<segment>{{0, 4}, {5, 99}});
+    CHECK(list(plan(guided{10}, 100, 2)) ==
+          std::vector<segment>{{0, 49}, {50, 74}, {75, 87}, {88, 99}});
     CHECK(list(plan(even_split{2}, segment{100, 199})) ==
           std::vector<segment>{{100, 149}, {150, 199}});
 }
@@ -107,6 +113,7 @@ TEST_CASE("a plan tiles every small object") {
             CAPTURE(size, parts);
             REQUIRE(tiles(plan(even_split{parts}, size), {0, size - 1}));
             REQUIRE(tiles(plan(fixed_size{parts}, size), {0, size - 1}));
+            REQUIRE(tiles(plan(guided{parts}, size), {0, size - 1}));
         }
 }
 
@@ -144,6 +151,8 @@ TEST_CASE("a planner sees what is wanted, what is owed, and for how many lanes")
     for (auto const& s : seen) {
         CHECK(s.wanted == segment{100, 199});
         CHECK(s.lanes == 5);
+        // Nobody holds anything.
+        CHECK(s.outstanding == 0);
     }
     CHECK(seen[0].owed == 100);
     CHECK(seen[1].owed == 60);
@@ -217,6 +226,8 @@ TEST_CASE("the plan of 2^63 bytes takes no memory and no time (H04)") {
     CHECK(tiles(plan(fixed_size{std::uint64_t{1} << 61}, size), {0, size - 1}));
     CHECK(tiles(plan(even_split{1000}, max_offset), {0, max_offset - 1}));
     CHECK(tiles(plan(even_split{1000}, segment{0, max_offset}), {0, max_offset}));
+    CHECK(tiles(plan(guided{8 << 20}, size), {0, size - 1}));
+    CHECK(tiles(plan(guided{8 << 20}, segment{0, max_offset}), {0, max_offset}));
     CHECK(tiles(plan(fixed_size{std::uint64_t{1} << 63}, segment{0, max_offset}), {0, max_offset}));
 }
 
@@ -227,6 +238,13 @@ TEST_CASE("the laws find planners that break them") {
     cleave_test::random_source random{4};
     CHECK(cleave_test::broken_after_failures(backwards{}, {0, 99}, 8, random) == "");
     CHECK(broken_tiling(astray{}, {0, 99}, 8).find("lies within its gap") != std::string::npos);
+    CHECK(cleave_test::broken_in_turn(backwards{}, {0, 99}, 8, [](segment) {}) == "");
+    CHECK(cleave_test::broken_in_the_long_run(backwards{}, {0, 99}, 1000, random) == "");
+    for (auto const& broken :
+         {cleave_test::broken_after_failures(astray{}, {0, 99}, 8, random),
+          cleave_test::broken_in_turn(astray{}, {0, 99}, 8, [](segment) {}),
+          cleave_test::broken_in_the_long_run(astray{}, {0, 99}, 1000, random)})
+        CHECK(broken.find("lies within its gap") != std::string::npos);
     CHECK(broken_answer(inverted{}, {0, 9}, {{0, 9}, 10, 8}).find("is a segment") !=
           std::string::npos);
     struct too_many {
@@ -237,6 +255,8 @@ TEST_CASE("the laws find planners that break them") {
     };
     CHECK(broken_tiling(too_many{}, {0, 8}, 8) == "");
     CHECK(broken_tiling(too_many{}, {0, 9}, 8).find("at_most") != std::string::npos);
+    CHECK(cleave_test::broken_in_turn(too_many{}, {0, 9}, 8, [](segment) {}).find("at_most") !=
+          std::string::npos);
     struct moody {
         mutable std::uint64_t calls = 0;
         [[nodiscard]] segment next(segment gap, cleave::plan_state const&) const noexcept {
@@ -244,4 +264,27 @@ TEST_CASE("the laws find planners that break them") {
         }
     };
     CHECK(broken_tiling(moody{}, {0, 9}, 8).find("equal answers") != std::string::npos);
+}
+
+TEST_CASE("the laws show a planner what lanes hold") {
+    std::vector<cleave::plan_state> seen;
+    seen.reserve(20);
+    CHECK(cleave_test::broken_in_turn(witness{&seen}, {100, 299}, 2, [](segment) {}) == "");
+    // It is asked three times for each of five segments. The lane that asks has brought its own.
+    REQUIRE(seen.size() == 15);
+    for (std::size_t i = 0; i != seen.size(); ++i) {
+        CHECK(seen[i].owed == 200 - i / 3 * 40);
+        CHECK(seen[i].outstanding == (i < 3 ? 0 : 40));
+    }
+    seen.clear();
+    seen.reserve(2000);
+    cleave_test::random_source random{5};
+    CHECK(cleave_test::broken_after_failures(witness{&seen}, {100, 299}, 8, random) == "");
+    CHECK(cleave_test::broken_in_the_long_run(witness{&seen}, {100, 299}, 1000, random) == "");
+    bool held = false;
+    for (auto const& s : seen) {
+        CHECK(s.owed + s.outstanding <= 200);
+        held = held || s.outstanding > 0;
+    }
+    CHECK(held);
 }

@@ -23,6 +23,8 @@ struct plan_state {
     std::uint64_t owed = 0;
     /// How many lanes the lane rule wants.
     std::uint32_t lanes = 1;
+    /// Bytes that lanes hold and have not brought yet. With `owed` it is all that is still to come.
+    std::uint64_t outstanding = 0;
 };
 
 /// Why a planner cannot plan what is asked for, with the bytes by name.
@@ -86,8 +88,10 @@ struct plan_fault {
 /// 3. Equal arguments give equal answers.
 /// 4. `next` is not called when `fault` has found something.
 ///
+/// A planner need not care for slow lanes or the end of a download: the ledger divides what slow
+/// lanes hold among idle ones whatever the planner (see engine/ledger.hpp).
 /// Called on the download's strand each time a lane is free; must not block or allocate.
-/// Models: `even_split`, `fixed_size`, `listed_segments`.
+/// Models: `guided`, `even_split`, `fixed_size`, `listed_segments`.
 template <class P>
 concept range_planner = std::move_constructible<P> &&
                         requires(P const& p, segment gap, plan_state const& s) {
