@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // What is a lane rule, and what nearly is one: a type for each thing that may be wrong.
+#include <laws/lane_rule_laws.hpp>
 #include <support/catch.hpp>
 
+#include <cleave/lanes/adaptive_lanes.hpp>
 #include <cleave/lanes/concept.hpp>
 #include <cleave/lanes/fixed_lanes.hpp>
 
 #include <cstdint>
+#include <string>
 
 using cleave::lane_rule;
 using cleave::lanes_state;
@@ -53,6 +56,7 @@ struct want_answers_nothing : least {
 
 TEST_CASE("lane_rule: what is one") {
     STATIC_REQUIRE(lane_rule<least>);
+    STATIC_REQUIRE(lane_rule<cleave::adaptive_lanes>);
     STATIC_REQUIRE(lane_rule<cleave::fixed_lanes>);
 }
 
@@ -70,10 +74,26 @@ TEST_CASE("lane_rule: what nearly is one") {
     STATIC_REQUIRE_FALSE(lane_rule<std::uint32_t>);
 }
 
-TEST_CASE("fixed_lanes wants the same number whatever happens") {
-    cleave::fixed_lanes const rule{3};
-    CHECK(rule.most() == 3);
-    CHECK(rule.want({}) == 3);
-    CHECK(rule.want({.running = 2, .given_up = 7}) == 3);
-    CHECK(cleave::fixed_lanes{}.want({}) == cleave::fixed_lanes{}.most());
+TEST_CASE("lane_rule: nothing has happened at the start") {
+    constexpr lanes_state start;
+    STATIC_REQUIRE(start.running == 0);
+    STATIC_REQUIRE(start.given_up == 0);
+    STATIC_REQUIRE(start.receiving == 0);
+    STATIC_REQUIRE(start.refusals == 0);
+    STATIC_REQUIRE(start.bytes == 0);
+    STATIC_REQUIRE(start.now.count() == 0);
+    STATIC_REQUIRE_FALSE(start.held_back);
+}
+
+TEST_CASE("the laws find lane rules that break them") {
+    struct growing {
+        std::uint32_t calls = 0;
+        std::uint32_t most() const noexcept { return calls < 50 ? 4 : 5; }
+        std::uint32_t want(lanes_state const&) noexcept { return ++calls; }
+    };
+    CHECK(cleave_test::broken_most(growing{}, 1, 100).find("most") != std::string::npos);
+    CHECK(cleave_test::broken_bounds(growing{}, 1, 100).find("above most") != std::string::npos);
+    CHECK(cleave_test::broken_bounds(cleave::fixed_lanes{0}, 1, 100).find("never 0") !=
+          std::string::npos);
+    CHECK(cleave_test::broken_repetition(growing{}, 1, 100).find("alike") != std::string::npos);
 }

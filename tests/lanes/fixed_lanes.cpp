@@ -4,24 +4,29 @@
 
 #include <cleave/lanes/fixed_lanes.hpp>
 
+#include <laws/lane_rule_laws.hpp>
 #include <support/catch.hpp>
 
 #include <cstdint>
 
 using cleave::fixed_lanes;
-using cleave::lanes_state;
 
 static_assert(fixed_lanes{}.most() == 8);
 static_assert(fixed_lanes{3}.most() == 3 && fixed_lanes{3}.want({}) == 3);
 
-TEST_CASE("fixed_lanes wants the same number, whatever runs and was given up") {
+TEST_CASE("fixed_lanes wants the same number, whatever happens") {
     for (std::uint32_t lanes = 0; lanes <= 20; ++lanes) {
         fixed_lanes const rule{lanes};
-        for (std::uint32_t running = 0; running <= 20; ++running)
-            for (std::uint32_t given_up = 0; given_up <= 20; ++given_up) {
-                REQUIRE(rule.want(lanes_state{running, given_up}) == lanes);
-                // Law 1: the most is the same at every call, and never exceeded.
-                REQUIRE(rule.most() == lanes);
-            }
+        cleave_test::random_lanes states{lanes};
+        for (int i = 0; i < 500; ++i) REQUIRE(rule.want(states.next()) == lanes);
+    }
+}
+
+TEST_CASE("fixed_lanes keeps the laws of lane rules") {
+    for (std::uint32_t lanes = 1; lanes <= 20; ++lanes) {
+        CAPTURE(lanes);
+        CHECK(cleave_test::broken_most(fixed_lanes{lanes}, lanes, 500) == "");
+        CHECK(cleave_test::broken_bounds(fixed_lanes{lanes}, lanes, 500) == "");
+        CHECK(cleave_test::broken_repetition(fixed_lanes{lanes}, lanes, 500) == "");
     }
 }
