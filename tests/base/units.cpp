@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Units are powers of 1024, in 64 bits on every machine.
+// Units are powers of 1024, or of 1000 where they are written so, in 64 bits on every machine.
 
 #include <cleave/base/units.hpp>
 
@@ -19,6 +19,7 @@ static_assert(5_GiB == 5'368'709'120U, "beyond 32 bits");
 static_assert(1024_KiB == 1_MiB && 1024_MiB == 1_GiB);
 static_assert(std::is_same_v<decltype(1_KiB), std::uint64_t>);
 static_assert(0_GiB == 0);
+static_assert(20_kB == 20'000 && 3_MB == 3'000'000);
 
 TEST_CASE("units are found by way of the library's namespace too") {
     using namespace cleave;

@@ -8,6 +8,12 @@
 namespace cleave {
 inline namespace literals {
 
+[[nodiscard]] constexpr std::uint64_t operator""_kB(unsigned long long n) noexcept {
+    return std::uint64_t{n} * 1'000;
+}
+[[nodiscard]] constexpr std::uint64_t operator""_MB(unsigned long long n) noexcept {
+    return std::uint64_t{n} * 1'000'000;
+}
 [[nodiscard]] constexpr std::uint64_t operator""_KiB(unsigned long long n) noexcept {
     return std::uint64_t{n} << 10;
 }
