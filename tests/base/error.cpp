@@ -49,6 +49,9 @@ constexpr row rows[] = {
     {error::sink_too_small, 116, cause::configuration},
     {error::object_too_large, 117, cause::configuration},
     {error::sink_not_readable, 118, cause::configuration},
+    {error::window_too_small, 119, cause::configuration},
+    {error::pieces_do_not_match_size, 120, cause::configuration},
+    {error::sink_cannot_restart, 121, cause::configuration},
 
     {error::malformed_head, 200, cause::protocol},
     {error::head_too_large, 201, cause::protocol},
@@ -71,6 +74,7 @@ constexpr row rows[] = {
     {error::range_not_satisfiable, 306, cause::permanent},
     {error::unexpected_status, 307, cause::permanent},
     {error::validator_missing, 308, cause::protocol},
+    {error::digest_not_sent, 309, cause::permanent},
 
     {error::object_changed, 400, cause::identity_changed},
     {error::size_changed, 401, cause::identity_changed},

@@ -14,11 +14,13 @@
 
 namespace cleave_test {
 
-inline std::string sha256_hex(std::string_view bytes) {
+// `name` as OpenSSL knows the algorithm: "SHA256", "SHA1".
+inline std::string digest_hex(std::string_view bytes, char const* name) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned int size = 0;
-    if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-        throw std::runtime_error{"cannot compute a SHA-256"};
+    if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_get_digestbyname(name),
+                   nullptr) != 1) {
+        throw std::runtime_error{"cannot compute a digest"};
     }
     constexpr char const* digits = "0123456789abcdef";
     std::string text;
@@ -28,5 +30,7 @@ inline std::string sha256_hex(std::string_view bytes) {
     }
     return text;
 }
+
+inline std::string sha256_hex(std::string_view bytes) { return digest_hex(bytes, "SHA256"); }
 
 } // namespace cleave_test

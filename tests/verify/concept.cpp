@@ -1,22 +1,29 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What is a hasher and a content verifier, and what nearly is one: a type for each thing that may
-// be wrong.
+// What is a hasher and a content verifier, one with pieces and one that learns, and what nearly is
+// one: a type for each thing that may be wrong.
 #include <support/catch.hpp>
 
 #include <cleave/verify/concept.hpp>
 #include <cleave/verify/digest.hpp>
 #include <cleave/verify/no_verification.hpp>
 #include <cleave/verify/openssl_hasher.hpp>
+#include <cleave/verify/piece_digests.hpp>
+#include <cleave/verify/server_digest.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 using cleave::content_verifier;
 using cleave::digest_value;
 using cleave::hasher;
+using cleave::learning_verifier;
+using cleave::piece_expectation;
+using cleave::piece_verifier;
 
 namespace {
 
@@ -123,6 +130,97 @@ struct matches_answers_code : least {
     std::error_code matches(digest_value const&) noexcept;
 };
 
+struct least_with_pieces : least {
+    piece_expectation pieces() const noexcept { return {7, 3}; }
+    least_hasher make_piece_hasher() const { return {}; }
+    bool matches_piece(std::uint64_t, digest_value const&) noexcept { return false; }
+};
+
+struct pieces_of_no_verifier : least_with_pieces {
+    int wanted;
+};
+struct without_pieces : least_with_pieces {
+    int pieces;
+};
+struct pieces_throws : least_with_pieces {
+    piece_expectation pieces() const;
+};
+struct pieces_changes_it : least_with_pieces {
+    piece_expectation pieces() noexcept;
+};
+struct pieces_answers_number : least_with_pieces {
+    std::uint64_t pieces() const noexcept;
+};
+struct lends_its_pieces : least_with_pieces {
+    piece_expectation const& pieces() const noexcept;
+};
+struct without_make_piece_hasher : least_with_pieces {
+    int make_piece_hasher;
+};
+struct make_piece_hasher_changes_it : least_with_pieces {
+    least_hasher make_piece_hasher();
+};
+struct makes_another_piece_hasher : least_with_pieces {
+    cleave::no_hasher make_piece_hasher() const;
+};
+struct without_matches_piece : least_with_pieces {
+    int matches_piece;
+};
+struct matches_piece_throws : least_with_pieces {
+    bool matches_piece(std::uint64_t, digest_value const&);
+};
+struct matches_piece_without_index : least_with_pieces {
+    bool matches_piece(digest_value const&) noexcept;
+};
+struct matches_piece_the_other_way_round : least_with_pieces {
+    bool matches_piece(digest_value const&, std::uint64_t) noexcept;
+};
+struct matches_piece_changes_digest : least_with_pieces {
+    bool matches_piece(std::uint64_t, digest_value&) noexcept;
+};
+struct matches_piece_answers_code : least_with_pieces {
+    std::error_code matches_piece(std::uint64_t, digest_value const&) noexcept;
+};
+
+struct least_that_learns : least {
+    std::string_view asks() const noexcept { return {}; }
+    std::error_code learn(std::string_view) { return {}; }
+};
+struct asks_by_pointer : least_that_learns {
+    char const* asks() const noexcept { return ""; }
+};
+
+struct learns_but_is_no_verifier : least_that_learns {
+    int wanted;
+};
+struct without_asks : least_that_learns {
+    int asks;
+};
+struct asks_throws : least_that_learns {
+    std::string_view asks() const;
+};
+struct asks_changes_it : least_that_learns {
+    std::string_view asks() noexcept;
+};
+struct asks_answers_whether : least_that_learns {
+    bool asks() const noexcept;
+};
+struct without_learn : least_that_learns {
+    int learn;
+};
+struct learns_nothing : least_that_learns {
+    std::error_code learn();
+};
+struct learns_without_answer : least_that_learns {
+    void learn(std::string_view);
+};
+struct learn_answers_whether : least_that_learns {
+    bool learn(std::string_view);
+};
+struct learns_from_string : least_that_learns {
+    std::error_code learn(std::string const&);
+};
+
 } // namespace
 
 TEST_CASE("hasher: what is one") {
@@ -168,6 +266,65 @@ TEST_CASE("content_verifier: what nearly is one") {
     STATIC_REQUIRE_FALSE(content_verifier<matches_throws>);
     STATIC_REQUIRE_FALSE(content_verifier<matches_changes_digest>);
     STATIC_REQUIRE_FALSE(content_verifier<matches_answers_code>);
+}
+
+TEST_CASE("piece_verifier: what is one") {
+    STATIC_REQUIRE(piece_verifier<least_with_pieces>);
+    STATIC_REQUIRE(piece_verifier<cleave::piece_digests>);
+}
+
+TEST_CASE("piece_verifier: what nearly is one") {
+    STATIC_REQUIRE_FALSE(piece_verifier<least>);
+    STATIC_REQUIRE_FALSE(piece_verifier<least_that_learns>);
+    STATIC_REQUIRE_FALSE(piece_verifier<pieces_of_no_verifier>);
+    STATIC_REQUIRE_FALSE(piece_verifier<without_pieces>);
+    STATIC_REQUIRE_FALSE(piece_verifier<pieces_throws>);
+    STATIC_REQUIRE_FALSE(piece_verifier<pieces_changes_it>);
+    STATIC_REQUIRE_FALSE(piece_verifier<pieces_answers_number>);
+    STATIC_REQUIRE_FALSE(piece_verifier<lends_its_pieces>);
+    STATIC_REQUIRE_FALSE(piece_verifier<without_make_piece_hasher>);
+    STATIC_REQUIRE_FALSE(piece_verifier<make_piece_hasher_changes_it>);
+    STATIC_REQUIRE_FALSE(piece_verifier<makes_another_piece_hasher>);
+    STATIC_REQUIRE_FALSE(piece_verifier<without_matches_piece>);
+    STATIC_REQUIRE_FALSE(piece_verifier<matches_piece_throws>);
+    STATIC_REQUIRE_FALSE(piece_verifier<matches_piece_without_index>);
+    STATIC_REQUIRE_FALSE(piece_verifier<matches_piece_the_other_way_round>);
+    STATIC_REQUIRE_FALSE(piece_verifier<matches_piece_changes_digest>);
+    STATIC_REQUIRE_FALSE(piece_verifier<matches_piece_answers_code>);
+    STATIC_REQUIRE_FALSE(piece_verifier<cleave::digest>);
+    STATIC_REQUIRE_FALSE(piece_verifier<cleave::no_verification>);
+}
+
+TEST_CASE("learning_verifier: what is one") {
+    STATIC_REQUIRE(learning_verifier<least_that_learns>);
+    STATIC_REQUIRE(learning_verifier<asks_by_pointer>);
+    STATIC_REQUIRE(learning_verifier<cleave::server_digest>);
+}
+
+TEST_CASE("learning_verifier: what nearly is one") {
+    STATIC_REQUIRE_FALSE(learning_verifier<least>);
+    STATIC_REQUIRE_FALSE(learning_verifier<least_with_pieces>);
+    STATIC_REQUIRE_FALSE(learning_verifier<learns_but_is_no_verifier>);
+    STATIC_REQUIRE_FALSE(learning_verifier<without_asks>);
+    STATIC_REQUIRE_FALSE(learning_verifier<asks_throws>);
+    STATIC_REQUIRE_FALSE(learning_verifier<asks_changes_it>);
+    STATIC_REQUIRE_FALSE(learning_verifier<asks_answers_whether>);
+    STATIC_REQUIRE_FALSE(learning_verifier<without_learn>);
+    STATIC_REQUIRE_FALSE(learning_verifier<learns_nothing>);
+    STATIC_REQUIRE_FALSE(learning_verifier<learns_without_answer>);
+    STATIC_REQUIRE_FALSE(learning_verifier<learn_answers_whether>);
+    STATIC_REQUIRE_FALSE(learning_verifier<learns_from_string>);
+    STATIC_REQUIRE_FALSE(learning_verifier<cleave::digest>);
+    STATIC_REQUIRE_FALSE(learning_verifier<cleave::no_verification>);
+}
+
+TEST_CASE("a verifier without pieces has none") {
+    CHECK(cleave::pieces_of(least_with_pieces{}).size == 7);
+    CHECK(cleave::pieces_of(least_with_pieces{}).count == 3);
+    CHECK(cleave::pieces_of(least{}).size == 0);
+    CHECK(cleave::pieces_of(least{}).count == 0);
+    // A misspelt part makes it one without pieces, not one that does not compile.
+    CHECK(cleave::pieces_of(without_matches_piece{}).count == 0);
 }
 
 TEST_CASE("digests are equal when their bytes and their sizes are") {

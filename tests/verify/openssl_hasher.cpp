@@ -5,16 +5,22 @@
 #include <cleave/verify/openssl_hasher.hpp>
 
 #include <laws/random.hpp>
+#include <laws/verifier_laws.hpp>
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
 
 using cleave::digest_algorithm;
 using cleave::openssl_hasher;
@@ -61,6 +67,12 @@ std::vector<answer> answers() {
         {digest_algorithm::sha512, pattern(),
          "fbf35ce3593862920a1ee968a56f88f063a0cf09bc06be19f5e502efadacdb91"
          "2a3f68884cc9e2fb263b9dd6c99712d964721faa17bc9d6d1bdd5d2f7d438caa"},
+        {digest_algorithm::sha1, {}, "da39a3ee5e6b4b0d3255bfef95601890afd80709"},
+        {digest_algorithm::sha1, text("abc"), "a9993e364706816aba3e25717850c26c9cd0d89d"},
+        {digest_algorithm::sha1, pattern(), "1e511680d9d6a60477f004ef674f5a69e8ae72eb"},
+        {digest_algorithm::md5, {}, "d41d8cd98f00b204e9800998ecf8427e"},
+        {digest_algorithm::md5, text("abc"), "900150983cd24fb0d6963f7d28e17f72"},
+        {digest_algorithm::md5, pattern(), "a496ca68c667b4724ae8ff39938bc94b"},
     };
 }
 
@@ -131,6 +143,65 @@ TEST_CASE("one bit makes another digest") {
     h.update(bytes, ec);
     CHECK_FALSE(expected.matches(h.finish(ec)));
     CHECK_FALSE(ec);
+}
+
+TEST_CASE("digests keep the laws of verifiers") {
+    cleave_test::random_source random{2};
+    for (answer const& a : answers()) {
+        CAPTURE(a.hex);
+        cleave::digest v(a.algorithm, a.hex);
+        CHECK(cleave_test::broken_verifier(v, a.bytes, random) == "");
+    }
+}
+
+namespace {
+
+// OpenSSL with no algorithm to be had, as none but the approved ones are in FIPS mode.
+struct no_algorithms {
+    no_algorithms() { REQUIRE(EVP_set_default_properties(nullptr, "provider=none") == 1); }
+    ~no_algorithms() { EVP_set_default_properties(nullptr, ""); }
+};
+
+} // namespace
+
+TEST_CASE("what OpenSSL refuses ends in OpenSSL's code, in another thread too") {
+    openssl_hasher refused = [] {
+        no_algorithms const none;
+        return openssl_hasher(digest_algorithm::md5);
+    }();
+    std::error_code ec;
+    std::thread([&] { refused.reset(ec); }).join();
+    CHECK(ec.category() == cleave::openssl_category());
+    CHECK_THAT(ec.message(), Catch::Contains("unsupported"));
+    CHECK(ERR_peek_error() == 0);
+    // And again.
+    std::error_code other;
+    refused.reset(other);
+    CHECK(other == ec);
+
+    openssl_hasher fit(digest_algorithm::md5);
+    std::error_code none;
+    fit.reset(none);
+    CHECK_FALSE(none);
+}
+
+TEST_CASE("an older error in OpenSSL's queue is not taken for the hasher's") {
+    ERR_new();
+    ERR_set_error(ERR_LIB_SSL, ERR_R_MALLOC_FAILURE, nullptr);
+    openssl_hasher refused = [] {
+        no_algorithms const none;
+        return openssl_hasher(digest_algorithm::sha256);
+    }();
+    std::error_code ec;
+    refused.reset(ec);
+    CHECK_THAT(ec.message(), Catch::Contains("unsupported"));
+}
+
+TEST_CASE("sha1 and md5 read their own digests") {
+    CHECK_FALSE(cleave::sha1(std::string(40, 'A')).fault());
+    CHECK(cleave::sha1(std::string(32, 'A')).fault() == cleave::error::bad_digest);
+    CHECK_FALSE(cleave::md5(std::string(32, 'A')).fault());
+    CHECK(cleave::md5(std::string(40, 'A')).fault() == cleave::error::bad_digest);
 }
 
 TEST_CASE("sha256 and sha512 read their own digests") {

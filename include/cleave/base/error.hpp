@@ -34,6 +34,9 @@ enum class error {
     sink_too_small,
     object_too_large,
     sink_not_readable,
+    window_too_small,
+    pieces_do_not_match_size,
+    sink_cannot_restart,
 
     // The server's reply cannot be trusted as HTTP.
     malformed_head = 200,
@@ -58,6 +61,7 @@ enum class error {
     range_not_satisfiable,
     unexpected_status,
     validator_missing,
+    digest_not_sent,
 
     // The object is another one.
     object_changed = 400,
@@ -182,7 +186,10 @@ enum class cause {
     case error::sink_needs_size:
     case error::sink_too_small:
     case error::object_too_large:
-    case error::sink_not_readable: return cause::configuration;
+    case error::sink_not_readable:
+    case error::window_too_small:
+    case error::pieces_do_not_match_size:
+    case error::sink_cannot_restart: return cause::configuration;
 
     case error::multipart_reply:
     case error::coded_reply:
@@ -194,6 +201,7 @@ enum class cause {
     case error::proxy_authentication_required:
     case error::unavailable_for_legal_reasons:
     case error::client_error:
+    case error::digest_not_sent:
     case error::deadline_exceeded: return cause::permanent;
 
     case error::cancelled: return cause::cancelled;
@@ -248,6 +256,16 @@ enum class cause {
     case error::sink_not_readable:
         return "a digest is wanted, but the sink cannot be read back to check it; use a sink that "
                "can, or no digest";
+    case error::window_too_small:
+        return "the window of the sink is too small; give it a whole number of chunks, at least "
+               "one, and room for a piece where digests of pieces are wanted";
+    case error::pieces_do_not_match_size:
+        return "the digests of pieces are not for an object of this size; give one for each piece "
+               "of the whole object";
+    case error::sink_cannot_restart:
+        return "the server sends no ranges and nothing to tell its object by, so a broken download "
+               "must begin again, but the sink cannot take back what it handed on; give a digest, "
+               "or use a sink that can";
 
     case error::malformed_head:
         return "the server's reply is not valid HTTP; check that the URL leads to a web server";
@@ -302,6 +320,9 @@ enum class cause {
     case error::validator_missing:
         return "a reply lacks the ETag that the first one had, so it cannot be told whether the "
                "object is still the same; use one lane, or another server";
+    case error::digest_not_sent:
+        return "the server was asked for a digest of the object (Want-Repr-Digest) and sent none "
+               "that can be used; give the digest yourself, or do without";
 
     case error::object_changed:
         return "the object changed on the server while it was downloaded; start again to get the "
@@ -412,7 +433,8 @@ class cause_category_type final : public std::error_category {
         switch (static_cast<cause>(condition)) {
         case cause::storage:
             return code == std::errc::no_space_on_device || code == std::errc::io_error ||
-                   code == std::errc::file_too_large || code == std::errc::read_only_file_system;
+                   code == std::errc::file_too_large || code == std::errc::read_only_file_system ||
+                   code == std::errc::bad_address;
         case cause::passing:
             return code == std::errc::connection_refused || code == std::errc::connection_reset ||
                    code == std::errc::broken_pipe || code == std::errc::timed_out ||

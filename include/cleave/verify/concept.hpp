@@ -7,7 +7,9 @@
 #include <array>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <string_view>
 #include <system_error>
 
 namespace cleave {
@@ -44,6 +46,14 @@ concept hasher =
         { h.finish(ec) } -> std::same_as<digest_value>;
     };
 
+/// The pieces of an object that a verifier knows digests of.
+struct piece_expectation {
+    /// Bytes of each piece, the last one as long as there are bytes; 0 where there are no pieces.
+    std::uint64_t size = 0;
+    /// How many pieces there are.
+    std::uint64_t count = 0;
+};
+
 /// A content verifier `v`.
 ///
 /// | expression        | meaning                                                              |
@@ -54,12 +64,31 @@ concept hasher =
 /// | `v.make_hasher()` | a hasher for this expectation; const                                 |
 /// | `v.matches(d)`    | whether the object's digest is as expected, `bool`; `noexcept`       |
 ///
+/// Optional, for digests of pieces:
+///
+/// | expression               | meaning                                                       |
+/// |--------------------------|---------------------------------------------------------------|
+/// | `v.pieces()`             | const: their size and number, `piece_expectation`; `noexcept` |
+/// | `v.make_piece_hasher()`  | const: a hasher for one piece after the other, `hasher_type`  |
+/// | `v.matches_piece(i, d)`  | whether piece `i` has this digest, `bool`; `noexcept`         |
+///
+/// Optional, for what the server says of its object (RFC 9530):
+///
+/// | expression     | meaning                                                                  |
+/// |----------------|--------------------------------------------------------------------------|
+/// | `v.asks()`     | const: value of a Want-Repr-Digest field to send; none when empty        |
+/// | `v.learn(f)`   | told the Repr-Digest of the first accepted reply, empty where there is   |
+/// |                | none, `std::string_view`; an `std::error_code` ends the download         |
+///
 /// Laws:
-/// 1. `wanted()` is the same at every call.
+/// 1. `wanted()` is the same at every call, but that `learn` may change it.
 /// 2. When `wanted()`, no download ends well unless `matches` has said yes to the digest of
 ///    exactly the bytes that are published.
+/// 3. Where there are pieces, no download ends well unless `matches_piece` has said yes to the
+///    digest of each. A piece that it says no to is fetched again, alone.
 ///
-/// Called on the download's strand; must not block. Models: `no_verification`, `digest`.
+/// `make_hasher` and `make_piece_hasher` are called after `learn`, `matches` only while `wanted()`;
+/// `pieces()` never changes. Called on the download's strand; must not block. Models: `no_verification`, `digest`, `piece_digests`, `server_digest`.
 template <class V>
 concept content_verifier = std::move_constructible<V> && hasher<typename V::hasher_type> &&
                            requires(V& v, V const& c, digest_value const& d) {
@@ -68,5 +97,32 @@ concept content_verifier = std::move_constructible<V> && hasher<typename V::hash
                                { c.make_hasher() } -> std::same_as<typename V::hasher_type>;
                                { v.matches(d) } noexcept -> std::same_as<bool>;
                            };
+
+/// A verifier that knows digests of pieces.
+template <class V>
+concept piece_verifier =
+    content_verifier<V> &&
+    requires(V& v, V const& c, std::uint64_t index, digest_value const& d) {
+        { c.pieces() } noexcept -> std::same_as<piece_expectation>;
+        { c.make_piece_hasher() } -> std::same_as<typename V::hasher_type>;
+        { v.matches_piece(index, d) } noexcept -> std::same_as<bool>;
+    };
+
+/// A verifier that listens to what the server says of its object.
+template <class V>
+concept learning_verifier =
+    content_verifier<V> && requires(V& v, V const& c, std::string_view field) {
+        { c.asks() } noexcept -> std::convertible_to<std::string_view>;
+        { v.learn(field) } -> std::same_as<std::error_code>;
+    };
+
+/// The pieces of a verifier, none where it knows of none.
+template <content_verifier V>
+[[nodiscard]] constexpr piece_expectation pieces_of(V const& v) noexcept {
+    if constexpr (piece_verifier<V>)
+        return v.pieces();
+    else
+        return {};
+}
 
 } // namespace cleave

@@ -14,11 +14,57 @@
 
 namespace cleave {
 
-enum class digest_algorithm : std::uint8_t { sha256, sha512 };
+/// SHA-1 and MD5 are for manifests of old. They find bytes that were damaged by accident; an
+/// attacker can make other bytes of the same digest.
+enum class digest_algorithm : std::uint8_t { sha256, sha512, sha1, md5 };
+
+/// The names that RFC 9530 and Metalink use: "sha-256", "sha-512", "sha-1", "md5".
+[[nodiscard]] constexpr char const* to_string(digest_algorithm a) noexcept {
+    switch (a) {
+    case digest_algorithm::sha256: return "sha-256";
+    case digest_algorithm::sha512: return "sha-512";
+    case digest_algorithm::sha1: return "sha-1";
+    case digest_algorithm::md5: return "md5";
+    }
+    return "unknown";
+}
 
 /// Bytes of a digest of this algorithm.
 [[nodiscard]] constexpr std::size_t digest_size(digest_algorithm a) noexcept {
-    return a == digest_algorithm::sha512 ? 64 : 32;
+    switch (a) {
+    case digest_algorithm::sha256: return 32;
+    case digest_algorithm::sha512: return 64;
+    case digest_algorithm::sha1: return 20;
+    case digest_algorithm::md5: return 16;
+    }
+    return 0;
+}
+
+namespace detail {
+/// Equal without regard to case, dashes and underscores.
+[[nodiscard]] constexpr bool same_algorithm_name(std::string_view a, std::string_view b) noexcept {
+    auto const next = [](std::string_view& text) {
+        while (text.starts_with('-') || text.starts_with('_')) text.remove_prefix(1);
+        if (text.empty()) return -1;
+        int const c = static_cast<unsigned char>(text.front());
+        text.remove_prefix(1);
+        return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+    };
+    for (;;) {
+        int const c = next(a);
+        if (c != next(b)) return false;
+        if (c == -1) return true;
+    }
+}
+} // namespace detail
+
+/// Reads an algorithm's name as manifests write it: "sha-256", "SHA256", "Sha_256".
+[[nodiscard]] constexpr std::optional<digest_algorithm>
+parse_digest_algorithm(std::string_view name) noexcept {
+    for (auto const a : {digest_algorithm::sha256, digest_algorithm::sha512, digest_algorithm::sha1,
+                         digest_algorithm::md5})
+        if (detail::same_algorithm_name(name, to_string(a))) return a;
+    return std::nullopt;
 }
 
 /// Reads hexadecimal digits of either case, exactly as many as the algorithm needs.
@@ -40,7 +86,8 @@ enum class digest_algorithm : std::uint8_t { sha256, sha512 };
     return value;
 }
 
-/// The object's digest must be the one given. `Hasher` is constructed from the algorithm.
+/// The object's digest must be the one given. `Hasher` is constructed from the algorithm; one that
+/// cannot do an algorithm says so in its `reset`.
 template <hasher Hasher>
 class basic_digest {
   public:
