@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// on_progress calls what it was given, at the interval it was given, and lets nothing of it out;
+// on_progress calls what it was given, at interval and step as given, and lets nothing of it out;
 // and what it passes on says a hundred percent only when every byte is there.
 
 #include <cleave/observe/on_progress.hpp>
 
+#include <laws/observer_laws.hpp>
 #include <laws/random.hpp>
 #include <support/catch.hpp>
 
@@ -25,7 +26,7 @@ namespace {
 __extension__ using wide = unsigned __int128;
 
 constexpr progress at(std::uint64_t bytes, std::optional<std::uint64_t> total) {
-    return {bytes, total, 0ns, {}};
+    return {bytes, total, 0ns, {}, 0, std::nullopt};
 }
 
 static_assert(at(0, std::nullopt).percent() == 0, "nobody knows of how much");
@@ -86,9 +87,37 @@ TEST_CASE("on_progress passes on nothing but progress") {
     on_progress o(1s, [&](progress const&) { ++calls; });
     cleave::identity const identity;
     cleave::failure const failure;
+    o.on(cleave::lane_connected{});
+    o.on(cleave::segment_asked{});
     o.on(cleave::object_known{identity});
     o.on(cleave::attempt_failed{0, failure, std::nullopt});
+    o.on(cleave::bytes_stolen{});
+    o.on(cleave::piece_failed{});
+    o.on(cleave::download_paused{});
+    o.on(cleave::download_ended{});
     CHECK(calls == 0);
+}
+
+TEST_CASE("on_progress may be told after so many bytes too, or only then") {
+    int calls = 0;
+    on_progress both(250ms, 1'000'000, [&](progress const&) { ++calls; });
+    CHECK(both.interval() == 250ms);
+    CHECK(both.step() == 1'000'000);
+    CHECK(cleave::step_of(both) == 1'000'000);
+    both.on(at(1, 2));
+    CHECK(calls == 1);
+    on_progress bytes_only(0s, max_offset, [](progress const&) {});
+    CHECK(bytes_only.interval() == 0s);
+    CHECK(cleave::step_of(bytes_only) == max_offset);
+    on_progress time_only(1s, [](progress const&) {});
+    CHECK(cleave::step_of(time_only) == 0);
+}
+
+TEST_CASE("on_progress keeps the laws of observers, also when its function throws") {
+    cleave_test::random_source random{1};
+    auto const throws = [](progress const&) { throw 17; };
+    CHECK(cleave_test::broken_observer(on_progress(1s, throws), random) == "");
+    CHECK(cleave_test::broken_observer(on_progress(1s, 5, throws), random) == "");
 }
 
 TEST_CASE("what a progress function throws is dropped, and it is called again") {

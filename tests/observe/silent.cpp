@@ -4,20 +4,17 @@
 
 #include <cleave/observe/silent.hpp>
 
+#include <laws/observer_laws.hpp>
+#include <laws/random.hpp>
 #include <support/catch.hpp>
 
 #include <chrono>
-#include <optional>
 #include <type_traits>
 
 static_assert(std::is_empty_v<cleave::silent>);
 
-TEST_CASE("silent never wants to be told how far it is") {
-    cleave::silent s;
-    CHECK(s.interval() == std::chrono::nanoseconds{0});
-    cleave::failure const failure;
-    cleave::identity const identity;
-    s.on(cleave::object_known{identity});
-    s.on(cleave::attempt_failed{0, failure, std::nullopt});
-    s.on(cleave::progress{});
+TEST_CASE("silent never wants to be told how far it is, and takes everything") {
+    CHECK(cleave::silent{}.interval() == std::chrono::nanoseconds{0});
+    cleave_test::random_source random{1};
+    CHECK(cleave_test::broken_observer(cleave::silent{}, random) == "");
 }

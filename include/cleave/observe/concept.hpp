@@ -39,6 +39,19 @@ struct lane_progress {
     std::optional<segment> bytes_asked;
 };
 
+/// A lane's connection stands. `kept`: it had been used by another download of the session.
+struct lane_connected {
+    lane_id lane = 0;
+    bool kept = false;
+};
+
+/// A lane asks the server for these bytes. `hedge`: another lane holds them, and is slow.
+struct segment_asked {
+    lane_id lane = 0;
+    segment bytes;
+    bool hedge = false;
+};
+
 /// The first reply was accepted: this is the object.
 struct object_known {
     cleave::identity const& identity;
@@ -53,6 +66,25 @@ struct attempt_failed {
     std::optional<std::chrono::nanoseconds> again_after;
 };
 
+/// An idle lane took the end of what a slow one holds, or, after a hedge, all that it had left.
+struct bytes_stolen {
+    lane_id from = 0;
+    lane_id by = 0;
+    segment bytes;
+    bool hedge = false;
+};
+
+/// A piece did not have its digest; it is fetched again.
+struct piece_failed {
+    std::uint64_t index = 0;
+    segment bytes;
+};
+
+/// The caller has paused the download, or lets it go on.
+struct download_paused {
+    bool paused = true;
+};
+
 /// How far it is, every so often.
 struct progress {
     /// Bytes in place, and all of them where that is known.
@@ -60,6 +92,10 @@ struct progress {
     std::optional<std::uint64_t> total;
     std::chrono::nanoseconds elapsed{0};
     std::span<lane_progress const> lanes;
+    /// Bytes a second, where the last seconds count for most.
+    std::uint64_t rate = 0;
+    /// At this rate, until all bytes are in place; none while that cannot be said.
+    std::optional<std::chrono::nanoseconds> left{};
     /// 0 to 100, rounded down: 100 means that every byte is in place. Not yet that they are the
     /// right ones and published: only the completion says so.
     [[nodiscard]] constexpr unsigned percent() const noexcept {
@@ -81,23 +117,73 @@ struct progress {
     }
 };
 
-/// An observer `o`. The set of events is closed.
+/// The last event: the download has ended, well unless `failed` says why not.
+struct download_ended {
+    failure const* failed = nullptr;
+    std::uint64_t bytes = 0;
+    std::chrono::nanoseconds elapsed{0};
+};
+
+/// An observer `o`. The set of events is closed: an observer has `on` for each of them, so that a
+/// misspelt one does not compile. Whoever wants to hear of a few only says so by deriving from
+/// `ignores_other_events`.
 ///
 /// | expression     | meaning                                                                   |
 /// |----------------|---------------------------------------------------------------------------|
-/// | `o.on(e)`      | told of `e`: `object_known`, `attempt_failed`, `progress`; `noexcept`     |
+/// | `o.on(e)`      | told of `e`: `lane_connected`, `segment_asked`, `object_known`,           |
+/// |                | `attempt_failed`, `bytes_stolen`, `piece_failed`, `download_paused`,      |
+/// |                | `progress`, `download_ended`; `noexcept`                                  |
 /// | `o.interval()` | how often it wants `progress`, `std::chrono::nanoseconds`; 0 is never     |
+/// | `o.step()`     | optional: wants `progress` also after so many new bytes, `std::uint64_t`; |
+/// |                | 0 is never; `noexcept`                                                    |
 ///
-/// What events refer to lives until `on` returns. Called on the download's strand; should not
-/// block, for all lanes wait meanwhile. Models: `silent`, `on_progress`.
+/// What events refer to lives until `on` returns. Nothing that an observer does changes what comes
+/// of a download. Called on the download's strand; should not block, for all lanes wait meanwhile.
+/// Models: `silent`, `on_progress`, `counters`, `log_lines`, `tee_observer`.
 template <class O>
-concept observer = std::move_constructible<O> &&
-                   requires(O& o, object_known const& k, attempt_failed const& f,
-                            progress const& p) {
-                       { o.on(k) } noexcept;
-                       { o.on(f) } noexcept;
-                       { o.on(p) } noexcept;
-                       { o.interval() } noexcept -> std::same_as<std::chrono::nanoseconds>;
-                   };
+concept observer =
+    std::move_constructible<O> &&
+    requires(O& o, lane_connected const& c, segment_asked const& a, object_known const& k,
+             attempt_failed const& f, bytes_stolen const& s, piece_failed const& i,
+             download_paused const& z, progress const& p, download_ended const& e) {
+        { o.on(c) } noexcept;
+        { o.on(a) } noexcept;
+        { o.on(k) } noexcept;
+        { o.on(f) } noexcept;
+        { o.on(s) } noexcept;
+        { o.on(i) } noexcept;
+        { o.on(z) } noexcept;
+        { o.on(p) } noexcept;
+        { o.on(e) } noexcept;
+        { o.interval() } noexcept -> std::same_as<std::chrono::nanoseconds>;
+    };
+
+/// The bytes after which an observer wants to be told, 0 where it does not.
+template <class O>
+[[nodiscard]] constexpr std::uint64_t step_of(O& o) noexcept {
+    if constexpr (requires { { o.step() } noexcept -> std::same_as<std::uint64_t>; })
+        return o.step();
+    else
+        return 0;
+}
+
+/// A base for observers that want to hear of some events only:
+///
+///     struct mine : cleave::ignores_other_events {
+///         using cleave::ignores_other_events::on;
+///         void on(cleave::attempt_failed const& f) noexcept { ... }
+///     };
+struct ignores_other_events {
+    void on(lane_connected const&) const noexcept {}
+    void on(segment_asked const&) const noexcept {}
+    void on(object_known const&) const noexcept {}
+    void on(attempt_failed const&) const noexcept {}
+    void on(bytes_stolen const&) const noexcept {}
+    void on(piece_failed const&) const noexcept {}
+    void on(download_paused const&) const noexcept {}
+    void on(progress const&) const noexcept {}
+    void on(download_ended const&) const noexcept {}
+    [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
+};
 
 } // namespace cleave

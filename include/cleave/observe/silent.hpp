@@ -5,16 +5,9 @@
 
 #include <cleave/observe/concept.hpp>
 
-#include <chrono>
-
 namespace cleave {
 
-struct silent {
-    void on(object_known const&) const noexcept {}
-    void on(attempt_failed const&) const noexcept {}
-    void on(progress const&) const noexcept {}
-    [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
-};
+struct silent : ignores_other_events {};
 
 static_assert(observer<silent>);
 
