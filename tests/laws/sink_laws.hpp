@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The laws of byte sinks (sink/concept.hpp) for any sink, a user's own too: written to in any
-// order, in portions of any size, read in between, made ready again, and published. Answers with
-// the law that was broken, or with an empty text.
+// order, in portions of any size, read in between, made ready again, and published; an ordered one
+// within its window, which is handed on now and then. Answers with the law that was broken, or with
+// an empty text.
 
 #pragma once
 
@@ -13,13 +14,18 @@
 #include <laws/random.hpp>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <future>
 #include <optional>
 #include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
+
+#include <unistd.h>
 
 namespace cleave_test {
 
@@ -32,7 +38,58 @@ struct sink_run {
     unsigned openings = 1; ///< how often it is made ready; only the last time is gone through with
     std::size_t portion = 300;
     bool publish = true; ///< else it is abandoned
+    bool kept = true;    ///< whether it keeps the bytes, to be seen in the end
+    unsigned copies = 0; ///< of each byte in user space, where it counts them
 };
+
+namespace detail {
+
+// Fills memory as a socket does: from within the system. For memory that nothing else may fill.
+class system_filler {
+  public:
+    system_filler() {
+        if (::pipe(ends_) != 0) throw std::system_error{errno, std::system_category(), "pipe"};
+    }
+    ~system_filler() {
+        ::close(ends_[0]);
+        ::close(ends_[1]);
+    }
+    system_filler(system_filler const&) = delete;
+    system_filler& operator=(system_filler const&) = delete;
+
+    void fill(std::span<std::byte> to, std::span<std::byte const> from) const {
+        while (!from.empty()) {
+            // A pipe takes as much without anybody reading.
+            auto const put =
+                ::write(ends_[1], from.data(), std::min<std::size_t>(from.size(), 512));
+            auto const got = put <= 0 ? put : ::read(ends_[0], to.data(), to.size());
+            if (got <= 0 || got != put)
+                throw std::system_error{errno, std::system_category(), "fill"};
+            from = from.subspan(static_cast<std::size_t>(got));
+            to = to.subspan(static_cast<std::size_t>(got));
+        }
+    }
+
+  private:
+    int ends_[2]{};
+};
+
+// Hands on and waits until that is done, whoever does it.
+template <class S>
+void deliver(S& sink, std::uint64_t offset, std::size_t n, std::error_code& ec) {
+    if constexpr (cleave::detail::delivers<S>) {
+        sink.deliver(offset, n, ec);
+    } else {
+        std::promise<std::error_code> promise;
+        auto done = promise.get_future();
+        sink.async_deliver(offset, n, [p = std::move(promise)](std::error_code delivered) mutable {
+            p.set_value(delivered);
+        });
+        ec = done.get();
+    }
+}
+
+} // namespace detail
 
 /// `visible()` tells what is under the final name. The sink is not used any more afterwards.
 template <cleave::byte_sink S, class Visible>
@@ -46,38 +103,78 @@ template <cleave::byte_sink S, class Visible>
 
     sink.check(ec);
     if (ec) return failed("check");
+    detail::system_filler const filler;
     std::vector<std::byte> expected(static_cast<std::size_t>(run.size));
+    std::uint64_t taken = 0;
     for (unsigned opening = 1; opening <= run.openings; ++opening) {
         sink.open(run.size_known ? std::optional{run.size} : std::nullopt, ec);
         if (ec) return failed("open");
         for (std::byte& b : expected) b = static_cast<std::byte>(random());
 
         cleave::segment_set there;
+        std::uint64_t delivered = 0;
         auto const all = cleave::segment::of(0, run.size);
         bool const last = opening == run.openings;
         while (all && !there.contains(*all)) {
             if (!last && random.chance(5)) break;
+            cleave::segment may_come = *all;
+            if constexpr (S::traits.ordered) {
+                std::uint64_t const window = sink.window();
+                std::uint64_t const chunk = sink.chunk();
+                if (chunk == 0 || window < chunk) return "a window is at least one chunk";
+                may_come = {delivered, std::min(all->last, delivered + window - 1)};
+                auto const first_missing = there.first_gap(may_come);
+                // What was handed on cannot be taken back; so the last time only.
+                if (!last && !first_missing) break;
+                std::uint64_t const ready =
+                    (first_missing ? first_missing->first : may_come.last + 1) - delivered;
+                if (last && ready >= chunk && (!first_missing || random.chance(30))) {
+                    std::uint64_t const n = (1 + random.below(ready / chunk)) * chunk;
+                    detail::deliver(sink, delivered, static_cast<std::size_t>(n), ec);
+                    if (ec) return failed("deliver");
+                    delivered += n;
+                    continue;
+                }
+            }
             // Some byte that has not come yet, and as many behind it as lie in the same gap.
-            std::uint64_t const from = random.below(run.size);
-            auto const gap = there.first_gap({from, all->last});
+            std::uint64_t const from = may_come.first + random.below(may_come.size());
+            auto const gap = there.first_gap({from, may_come.last});
             if (!gap) continue;
             std::size_t const n =
                 std::min(1 + random.index(run.portion), static_cast<std::size_t>(gap->size()));
-            std::span<std::byte> const to = sink.prepare(gap->first, n, ec);
-            if (ec) return failed("prepare");
-            if (to.empty() || to.size() > n) return "prepare lends 1 to n bytes";
-            auto const at = static_cast<std::ptrdiff_t>(gap->first);
-            // More may be written than is committed, for instance by a read that failed midway.
-            std::size_t const filled = 1 + random.index(to.size());
-            std::fill(to.begin(), to.end(), std::byte{0xee});
-            std::copy_n(expected.begin() + at, filled, to.begin());
-            sink.commit(gap->first, filled, ec);
-            if (ec) return failed("commit");
+            auto const coming =
+                std::span<std::byte const>{expected}.subspan(static_cast<std::size_t>(gap->first));
+            std::size_t filled = 0;
+            if constexpr (cleave::detail::writes<S>) {
+                if (random.chance(50)) {
+                    filled = n;
+                    sink.write(gap->first, coming.first(filled), ec);
+                    if (ec) return failed("write");
+                }
+            }
+            if (filled == 0) {
+                std::span<std::byte> const to = sink.prepare(gap->first, n, ec);
+                if (ec) return failed("prepare");
+                if (to.empty() || to.size() > n) return "prepare lends 1 to n bytes";
+                // More may be written than is committed, for instance by a read that failed midway.
+                filled = 1 + random.index(to.size());
+                if constexpr (S::traits.system_filled) {
+                    filler.fill(to, std::vector<std::byte>(to.size(), std::byte{0xee}));
+                    filler.fill(to, coming.first(filled));
+                } else {
+                    std::ranges::fill(to, std::byte{0xee});
+                    std::ranges::copy(coming.first(filled), to.begin());
+                }
+                sink.commit(gap->first, filled, ec);
+                if (ec) return failed("commit");
+            }
+            taken += filled;
             there.insert(*cleave::segment::of(gap->first, filled));
 
             if constexpr (S::traits.readable) {
                 if (random.chance(30)) {
-                    cleave::segment const some = random.within(*there.find(gap->first));
+                    cleave::segment const some =
+                        random.within(*there.find(gap->first)->from(delivered));
                     std::vector<std::byte> back(static_cast<std::size_t>(some.size()));
                     sink.read(some.first, back, ec);
                     if (ec) return failed("read");
@@ -89,7 +186,16 @@ template <cleave::byte_sink S, class Visible>
             }
             if (random.chance(5) && visible() != before) return "nothing is visible before publish";
         }
+        if constexpr (S::traits.ordered) {
+            if (last && delivered != run.size) {
+                detail::deliver(sink, delivered, static_cast<std::size_t>(run.size - delivered),
+                                ec);
+                if (ec) return failed("deliver");
+            }
+        }
     }
+    if constexpr (requires { sink.bytes_copied(); })
+        if (sink.bytes_copied() != run.copies * taken) return "a byte that is copied is counted";
     if (visible() != before) return "nothing is visible before publish";
     if (!run.publish) {
         sink.abandon();
@@ -101,6 +207,7 @@ template <cleave::byte_sink S, class Visible>
     if (visible() != before) return "nothing is visible before publish";
     sink.publish(ec);
     if (ec) return failed("publish");
+    if (!run.kept) return {};
     visible_bytes const after = visible();
     if (!after) return "what was published is visible";
     if (*after != expected) return "what was published is what was committed";

@@ -6,6 +6,7 @@
 #include <support/memory_file.hpp>
 
 #include <cleave/os/concept.hpp>
+#include <cleave/os/mapping.hpp>
 #include <cleave/os/posix_file.hpp>
 
 #include <cstddef>
@@ -17,6 +18,7 @@
 #include <type_traits>
 
 using cleave::file;
+using cleave::mappable_file;
 
 namespace {
 
@@ -89,6 +91,25 @@ struct discard_throws : least {
     void discard();
 };
 
+struct mappable : least {
+    cleave::mapping map(std::uint64_t, error_code&) { return {}; }
+};
+struct mappable_but_no_file : mappable {
+    int sync;
+};
+struct map_answers_bytes : least {
+    std::span<std::byte> map(std::uint64_t, error_code&);
+};
+struct map_answers_reference : least {
+    cleave::mapping& map(std::uint64_t, error_code&);
+};
+struct map_without_size : least {
+    cleave::mapping map(error_code&);
+};
+struct map_without_code : least {
+    cleave::mapping map(std::uint64_t);
+};
+
 } // namespace
 
 TEST_CASE("file: what is one") {
@@ -117,6 +138,21 @@ TEST_CASE("file: what nearly is one") {
     STATIC_REQUIRE_FALSE(file<without_discard>);
     STATIC_REQUIRE_FALSE(file<discard_throws>);
     STATIC_REQUIRE_FALSE(file<std::fstream>);
+}
+
+TEST_CASE("mappable_file: what is one") {
+    STATIC_REQUIRE(mappable_file<mappable>);
+    STATIC_REQUIRE(mappable_file<cleave::posix_file>);
+}
+
+TEST_CASE("mappable_file: what nearly is one") {
+    STATIC_REQUIRE_FALSE(mappable_file<least>);
+    STATIC_REQUIRE_FALSE(mappable_file<mappable_but_no_file>);
+    STATIC_REQUIRE_FALSE(mappable_file<map_answers_bytes>);
+    STATIC_REQUIRE_FALSE(mappable_file<map_answers_reference>);
+    STATIC_REQUIRE_FALSE(mappable_file<map_without_size>);
+    STATIC_REQUIRE_FALSE(mappable_file<map_without_code>);
+    STATIC_REQUIRE_FALSE(mappable_file<cleave_test::memory_file>);
 }
 
 TEST_CASE("files are moved and not copied") {

@@ -8,13 +8,13 @@
 
 #include <laws/random.hpp>
 #include <support/catch.hpp>
+#include <support/fork.hpp>
 #include <support/temp_dir.hpp>
 
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -26,8 +26,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -35,6 +33,7 @@
 
 using cleave::error;
 using cleave::posix_file;
+using cleave_test::in_child;
 using cleave_test::read_file;
 using cleave_test::temp_dir;
 using cleave_test::write_file;
@@ -72,23 +71,6 @@ std::error_code check(fs::path const& target) {
     return ec;
 }
 
-// What `f` answers in a process of its own, 0 to 100; 101 and above where that came to grief.
-int in_child(std::function<int()> const& f) {
-    pid_t const child = ::fork();
-    REQUIRE(child >= 0);
-    if (child == 0) {
-        int answer = 102;
-        try {
-            answer = f();
-        } catch (...) {
-        }
-        ::_exit(answer);
-    }
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 101;
-}
 // A number for what happened, that fits an exit code.
 int number(std::error_code ec) {
     if (!ec) return 0;
@@ -97,23 +79,6 @@ int number(std::error_code ec) {
 }
 // Root may do anything: only somebody else meets permissions.
 bool become_nobody() { return ::getuid() != 0 || (::setgid(65534) == 0 && ::setuid(65534) == 0); }
-
-// A mount namespace of one's own, which root has for the asking and others together with a user
-// namespace, where the system allows that.
-bool own_mounts() {
-    if (::unshare(CLONE_NEWNS) == 0) return true;
-    std::string const user = "0 " + std::to_string(::getuid()) + " 1";
-    std::string const group = "0 " + std::to_string(::getgid()) + " 1";
-    if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-    try {
-        write_file("/proc/self/setgroups", "deny");
-        write_file("/proc/self/uid_map", user);
-        write_file("/proc/self/gid_map", group);
-        return true;
-    } catch (std::exception const&) {
-        return false;
-    }
-}
 
 } // namespace
 
@@ -203,6 +168,28 @@ TEST_CASE("room is made for as many bytes as are asked for (J02)") {
     REQUIRE_FALSE(ec);
     CHECK(fs::file_size(dir / "p") == 1'000'001);
     CHECK(read(f, 999'999, 2) == std::string(2, '\0'));
+}
+
+TEST_CASE("what is put into the memory of a file is in the file, and the other way round") {
+    temp_dir const dir;
+    posix_file f = opened(dir / "p");
+    std::error_code ec;
+    f.allocate(10'000, ec);
+    cleave::mapping const memory = f.map(10'000, ec);
+    REQUIRE_FALSE(ec);
+    REQUIRE(memory.bytes().size() == 10'000);
+    write(f, 5000, "abc");
+    CHECK(memory.bytes()[5001] == std::byte{'b'});
+    memory.bytes()[5001] = std::byte{'B'};
+    CHECK(read(f, 5000, 3) == "aBc");
+    CHECK(read_file(dir / "p").substr(5000, 3) == "aBc");
+}
+
+TEST_CASE("a file that is not open has no memory") {
+    std::error_code ec;
+    cleave::mapping const memory = posix_file{}.map(10, ec);
+    CHECK(ec == std::errc::bad_file_descriptor);
+    CHECK(memory.bytes().empty());
 }
 
 TEST_CASE("a file that is shorter than it was is noticed when reading (J03)") {
@@ -632,11 +619,7 @@ TEST_CASE("a full disk is an error, at once or when it is full (J01)") {
     constexpr int cannot = 95;
     auto const on_small_disk = [&](std::function<std::error_code(posix_file&)> const& f) {
         return in_child([&] {
-            // The disk goes away with the process.
-            if (!own_mounts()) return cannot;
-            ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
-            if (::mount("tmpfs", (dir / "disk").c_str(), "tmpfs", 0, "size=256k") != 0)
-                return cannot;
+            if (!cleave_test::own_small_disk(dir / "disk")) return cannot;
             posix_file file;
             std::error_code ec;
             file.open_partial((dir / "disk" / "p").string(), ec);

@@ -7,7 +7,11 @@
 
 #include <cleave/sink/concept.hpp>
 #include <cleave/sink/file_sink.hpp>
+#include <cleave/sink/mapped_file_sink.hpp>
 #include <cleave/sink/memory_sink.hpp>
+#include <cleave/sink/null_sink.hpp>
+#include <cleave/sink/ordered_sink.hpp>
+#include <cleave/sink/tee_sink.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -103,14 +107,92 @@ struct reads_into_const : readable {
     void read(std::uint64_t, std::span<std::byte const>, error_code&) = delete;
 };
 
+struct ordered : least {
+    static constexpr sink_traits traits{.ordered = true};
+    std::uint64_t window() const { return 1; }
+    std::uint64_t chunk() const { return 1; }
+    void deliver(std::uint64_t, std::size_t, error_code&) {}
+};
+struct ordered_later : least {
+    static constexpr sink_traits traits{.ordered = true};
+    std::uint64_t window() const { return 1; }
+    std::uint64_t chunk() const { return 1; }
+    template <class Handler>
+    void async_deliver(std::uint64_t, std::size_t, Handler handler) {
+        handler(error_code{});
+    }
+};
+struct ordered_only_by_name : least {
+    static constexpr sink_traits traits{.ordered = true};
+};
+struct without_window : ordered {
+    int window;
+};
+struct window_changes_it : ordered {
+    std::uint64_t window();
+};
+struct window_answers_narrow : ordered {
+    std::uint32_t window() const;
+};
+struct without_chunk : ordered {
+    int chunk;
+};
+struct chunk_changes_it : ordered {
+    std::uint64_t chunk();
+};
+struct chunk_answers_narrow : ordered {
+    std::uint32_t chunk() const;
+};
+struct delivers_in_no_way : ordered {
+    int deliver;
+};
+struct undeclared : delivers_in_no_way {
+    static constexpr sink_traits traits{};
+};
+struct delivers_without_offset : ordered {
+    void deliver(std::size_t, error_code&);
+};
+struct delivers_without_code : ordered {
+    void deliver(std::uint64_t, std::size_t);
+};
+struct delivers_later_to_nobody : ordered_later {
+    void async_deliver(std::uint64_t, std::size_t);
+};
+struct delivers_later_to_kept_handler : ordered_later {
+    template <class Handler>
+    void async_deliver(std::uint64_t, std::size_t, Handler&);
+};
+
+struct system_filled : least {
+    static constexpr sink_traits traits{.system_filled = true};
+    void write(std::uint64_t, std::span<std::byte const>, error_code&) {}
+};
+struct system_filled_without_write : least {
+    static constexpr sink_traits traits{.system_filled = true};
+};
+struct writes_what_it_may_change : system_filled {
+    void write(std::uint64_t, memory, error_code&);
+};
+struct writes_without_offset : system_filled {
+    void write(std::span<std::byte const>, error_code&);
+};
+
 } // namespace
 
 TEST_CASE("byte_sink: what is one") {
     STATIC_REQUIRE(byte_sink<least>);
     STATIC_REQUIRE(byte_sink<readable>);
+    STATIC_REQUIRE(byte_sink<ordered>);
+    STATIC_REQUIRE(byte_sink<ordered_later>);
+    STATIC_REQUIRE(byte_sink<system_filled>);
     STATIC_REQUIRE(byte_sink<cleave::memory_sink>);
     STATIC_REQUIRE(byte_sink<cleave::file_sink>);
     STATIC_REQUIRE(byte_sink<cleave::basic_file_sink<cleave_test::memory_file>>);
+    STATIC_REQUIRE(byte_sink<cleave::mapped_file_sink>);
+    STATIC_REQUIRE(byte_sink<cleave::null_sink>);
+    STATIC_REQUIRE(byte_sink<cleave::ordered_sink<void (*)(std::span<std::byte const>)>>);
+    STATIC_REQUIRE(byte_sink<cleave::tee_sink<ordered, system_filled>>);
+    STATIC_REQUIRE(byte_sink<cleave::tee_sink<ordered_later, readable>>);
 }
 
 TEST_CASE("byte_sink: what nearly is one") {
@@ -133,11 +215,36 @@ TEST_CASE("byte_sink: what nearly is one") {
     STATIC_REQUIRE_FALSE(byte_sink<abandon_throws>);
     STATIC_REQUIRE_FALSE(byte_sink<readable_without_read>);
     STATIC_REQUIRE_FALSE(byte_sink<reads_into_const>);
+    STATIC_REQUIRE_FALSE(byte_sink<ordered_only_by_name>);
+    STATIC_REQUIRE_FALSE(byte_sink<without_window>);
+    STATIC_REQUIRE_FALSE(byte_sink<window_changes_it>);
+    STATIC_REQUIRE_FALSE(byte_sink<window_answers_narrow>);
+    STATIC_REQUIRE_FALSE(byte_sink<without_chunk>);
+    STATIC_REQUIRE_FALSE(byte_sink<chunk_changes_it>);
+    STATIC_REQUIRE_FALSE(byte_sink<chunk_answers_narrow>);
+    STATIC_REQUIRE_FALSE(byte_sink<delivers_in_no_way>);
+    STATIC_REQUIRE_FALSE(byte_sink<delivers_without_offset>);
+    STATIC_REQUIRE_FALSE(byte_sink<delivers_without_code>);
+    STATIC_REQUIRE_FALSE(byte_sink<delivers_later_to_nobody>);
+    STATIC_REQUIRE_FALSE(byte_sink<delivers_later_to_kept_handler>);
+    STATIC_REQUIRE_FALSE(byte_sink<system_filled_without_write>);
+    STATIC_REQUIRE_FALSE(byte_sink<writes_what_it_may_change>);
+    STATIC_REQUIRE_FALSE(byte_sink<writes_without_offset>);
     STATIC_REQUIRE_FALSE(byte_sink<std::vector<std::byte>>);
+}
+
+TEST_CASE("byte_sink: sinks that only the traits tell apart") {
+    // What is there without being declared does no harm, and is not asked for.
+    STATIC_REQUIRE(byte_sink<undeclared>);
+    // A sink that can be filled by anything may offer `write` all the same.
+    STATIC_REQUIRE(cleave::detail::writes<cleave::file_sink>);
+    STATIC_REQUIRE_FALSE(cleave::file_sink::traits.system_filled);
 }
 
 TEST_CASE("a sink is nothing special unless it says so") {
     CHECK_FALSE(sink_traits{}.concurrent);
     CHECK_FALSE(sink_traits{}.readable);
     CHECK_FALSE(sink_traits{}.revocable);
+    CHECK_FALSE(sink_traits{}.ordered);
+    CHECK_FALSE(sink_traits{}.system_filled);
 }

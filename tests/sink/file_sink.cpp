@@ -232,6 +232,7 @@ namespace {
 struct faults {
     std::error_code open, allocate, write, read, resize, sync, publish;
     std::string calls;
+    std::byte const* written_from = nullptr;
 };
 
 struct faulty_file {
@@ -251,6 +252,7 @@ struct faulty_file {
     }
     void write_at(std::uint64_t at, std::span<std::byte const> b, std::error_code& ec) {
         f->calls += "write:" + std::to_string(at) + "+" + std::to_string(b.size()) + " ";
+        f->written_from = b.data();
         say(f->write, ec);
     }
     void read_at(std::uint64_t, std::span<std::byte>, std::error_code& ec) const {
@@ -284,10 +286,14 @@ TEST_CASE("a file_sink asks its file for one thing after the other") {
     sink.open(10, ec);
     CHECK(sink.prepare(3, 1 << 30, ec).size() >= 64 * 1024);
     sink.commit(3, 2, ec);
+    std::byte const elsewhere[4]{};
+    sink.write(5, elsewhere, ec);
+    // As it lies: without a way through the buffer.
+    CHECK(f.written_from == elsewhere);
     sink.sync(10, ec);
     sink.publish(ec);
     CHECK_FALSE(ec);
-    CHECK(f.calls == "check open:t.part allocate:10 write:3+2 resize:10 sync publish:t ");
+    CHECK(f.calls == "check open:t.part allocate:10 write:3+2 write:5+4 resize:10 sync publish:t ");
 }
 
 TEST_CASE("what a file says went wrong, a file_sink says too (J01, J04)") {
@@ -322,6 +328,12 @@ TEST_CASE("what a file says went wrong, a file_sink says too (J01, J04)") {
         f.write = full;
         (void)sink.prepare(0, 1, ec);
         sink.commit(0, 1, ec);
+        CHECK(ec == full);
+    }
+    SECTION("writing what lies elsewhere") {
+        sink.open(10, ec);
+        f.write = full;
+        sink.write(0, {&byte, 1}, ec);
         CHECK(ec == full);
     }
     SECTION("reading") {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // memory_sink keeps the laws of sinks, in a vector that it makes as large as the object, also when
-// nobody said how large that is, and in a span whose bounds it never leaves.
+// nobody said how large that is, whatever that vector's allocator is, and in a span whose bounds it
+// never leaves.
 
 #include <cleave/sink/memory_sink.hpp>
 
@@ -10,12 +11,17 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <memory_resource>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 using cleave::error;
@@ -83,6 +89,21 @@ TEST_CASE("memory_sink keeps the laws of sinks in a vector") {
         std::vector<std::byte> bytes(random.index(5000), std::byte{0x55});
         published_memory sink{memory_sink(bytes)};
         auto const visible = [&] { return sink.published ? std::optional{bytes} : std::nullopt; };
+        REQUIRE(cleave_test::broken_sink(sink, any_run(random), random, visible) == "");
+    }
+}
+
+TEST_CASE("memory_sink keeps the laws of sinks in memory that an allocator has") {
+    cleave_test::random_source random{3};
+    for (int i = 0; i < 100; ++i) {
+        CAPTURE(i);
+        std::pmr::monotonic_buffer_resource pool;
+        std::pmr::vector<std::byte> bytes(random.index(5000), std::byte{0x55}, &pool);
+        published_memory sink{memory_sink(bytes)};
+        auto const visible = [&]() -> cleave_test::visible_bytes {
+            if (!sink.published) return std::nullopt;
+            return std::vector<std::byte>(bytes.begin(), bytes.end());
+        };
         REQUIRE(cleave_test::broken_sink(sink, any_run(random), random, visible) == "");
     }
 }
@@ -227,4 +248,67 @@ TEST_CASE("a size that no memory can hold is refused, not thrown (H03)") {
     }
 #endif
     CHECK(bytes.empty());
+}
+
+namespace {
+
+// Leaves new bytes as they are, and throws what it likes when it has no more.
+template <class T>
+struct thrifty {
+    using value_type = T;
+    static inline std::size_t most = 10'000;
+
+    thrifty() = default;
+    template <class U>
+    explicit thrifty(thrifty<U> const&) noexcept {}
+
+    T* allocate(std::size_t n) {
+        if (n > most) throw std::runtime_error("no more");
+        T* const at = std::allocator<T>{}.allocate(n);
+        std::fill_n(at, n, T{0x33});
+        return at;
+    }
+    void deallocate(T* at, std::size_t n) { std::allocator<T>{}.deallocate(at, n); }
+    template <class U>
+    void construct(U*) noexcept {}
+    template <class U, class... Args>
+    void construct(U* at, Args&&... args) {
+        std::construct_at(at, std::forward<Args>(args)...);
+    }
+    friend bool operator==(thrifty const&, thrifty const&) = default;
+};
+
+} // namespace
+
+TEST_CASE("memory comes from where the vector's allocator has it") {
+    SECTION("a resource that is too small, with nothing behind it") {
+        std::array<std::byte, 4096> memory{};
+        std::pmr::monotonic_buffer_resource pool(memory.data(), memory.size(),
+                                                 std::pmr::null_memory_resource());
+        std::pmr::vector<std::byte> bytes(&pool);
+        memory_sink sink(bytes);
+        std::error_code ec;
+        sink.open(4000, ec);
+        REQUIRE_FALSE(ec);
+        auto const lent = sink.prepare(0, 4000, ec);
+        CHECK(lent.data() >= memory.data());
+        CHECK(lent.data() + lent.size() <= memory.data() + memory.size());
+        sink.open(5000, ec);
+        CHECK(ec == std::errc::not_enough_memory);
+    }
+    SECTION("an allocator of one's own: not set to zero first, and any exception is an error") {
+        std::vector<std::byte, thrifty<std::byte>> bytes;
+        memory_sink sink(bytes);
+        std::error_code ec;
+        sink.open(1000, ec);
+        CHECK_FALSE(ec);
+        CHECK(bytes.size() == 1000);
+        CHECK(bytes[999] == std::byte{0x33});
+        sink.open(10'001, ec);
+        CHECK(ec == std::errc::not_enough_memory);
+        ec.clear();
+        sink.open(std::nullopt, ec);
+        CHECK(sink.prepare(10'001, 1, ec).empty());
+        CHECK(ec == std::errc::not_enough_memory);
+    }
 }

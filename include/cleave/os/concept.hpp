@@ -4,6 +4,8 @@
 // under its final name in one step. In production it is the system's; in tests it may be memory.
 #pragma once
 
+#include <cleave/os/mapping.hpp>
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -43,5 +45,18 @@ concept file = std::move_constructible<F> &&
                    f.publish(path, ec);
                    { f.discard() } noexcept;
                };
+
+/// A file `f` that can also be memory.
+///
+/// | expression                | meaning                                                        |
+/// |---------------------------|----------------------------------------------------------------|
+/// | `f.map(size, ec)`         | its first `size` bytes, all there, as memory: a `mapping`      |
+///
+/// What `write_at` and the memory put into the file, `read_at` and the memory give back. Models:
+/// `posix_file`, on systems where files and memory share one cache, as on Linux.
+template <class F>
+concept mappable_file = file<F> && requires(F& f, std::uint64_t size, std::error_code& ec) {
+    { f.map(size, ec) } -> std::same_as<mapping>;
+};
 
 } // namespace cleave

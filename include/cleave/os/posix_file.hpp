@@ -5,6 +5,7 @@
 
 #include <cleave/base/error.hpp>
 #include <cleave/os/concept.hpp>
+#include <cleave/os/mapping.hpp>
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -148,6 +149,10 @@ class posix_file {
         }
     }
 
+    [[nodiscard]] mapping map(std::uint64_t size, std::error_code& ec) const {
+        return {fd_, size, ec};
+    }
+
     void resize(std::uint64_t size, std::error_code& ec) {
         if (size > max_size) {
             ec = std::make_error_code(std::errc::file_too_large);
@@ -229,6 +234,6 @@ class posix_file {
     std::string path_;
 };
 
-static_assert(file<posix_file>);
+static_assert(mappable_file<posix_file>);
 
 } // namespace cleave

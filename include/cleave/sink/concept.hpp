@@ -21,7 +21,30 @@ struct sink_traits {
     bool readable = false;
     /// Committed bytes may be written again, by another `open`.
     bool revocable = false;
+    /// Bytes are handed on strictly in order, through a window of limited memory.
+    bool ordered = false;
+    /// Prepared memory may be filled by system calls only: a store of the program's own could raise
+    /// a signal. Whoever has bytes in other memory calls `write`.
+    bool system_filled = false;
 };
+
+namespace detail {
+// Stands for any completion handler of the form void(std::error_code).
+struct any_delivered {
+    void operator()(std::error_code) const {}
+};
+template <class S>
+concept delivers = requires(S& s, std::uint64_t offset, std::size_t n, std::error_code& ec) {
+    s.deliver(offset, n, ec);
+};
+template <class S>
+concept delivers_later = requires(S& s, std::uint64_t offset, std::size_t n) {
+    s.async_deliver(offset, n, any_delivered{});
+};
+template <class S>
+concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const> from,
+                          std::error_code& ec) { s.write(offset, from, ec); };
+} // namespace detail
 
 /// A byte sink `s`. Offsets count from the first byte that is wanted, so from 0.
 ///
@@ -37,15 +60,39 @@ struct sink_traits {
 /// | `s.publish(ec)`         | make it visible under its final name                             |
 /// | `s.abandon()`           | the download failed: leave nothing under the final name          |
 ///
+/// With `traits.ordered` also these, of which `deliver` or `async_deliver` is enough:
+///
+/// | expression                    | meaning                                                    |
+/// |-------------------------------|------------------------------------------------------------|
+/// | `s.window()`                  | const: bytes it holds at most, `std::uint64_t`             |
+/// | `s.chunk()`                   | const: bytes it hands on at a time, `std::uint64_t`        |
+/// | `s.deliver(off, n, ec)`       | hands on `n` committed bytes from `off` on: whole chunks,  |
+/// |                               | or at the end what is left; may block                      |
+/// | `s.async_deliver(off, n, h)`  | the same without blocking; calls `h(ec)` from any thread,  |
+/// |                               | perhaps before it returns                                  |
+///
+/// and optionally, or with `traits.system_filled`:
+///
+/// | expression              | meaning                                                          |
+/// |-------------------------|------------------------------------------------------------------|
+/// | `s.write(off, b, ec)`   | takes `b`, which lies elsewhere, as prepared and committed       |
+/// | `s.bytes_copied()`      | const: bytes it copied in user space so far, `std::uint64_t`     |
+///
 /// Laws:
 /// 1. Nothing is visible under the final name before `publish` has succeeded.
 /// 2. Prepared memory is used before the next call of the same thread to `prepare`; it is never
 ///    held across a wait.
 /// 3. A committed byte that `read` gives back is the byte that was committed.
-/// 4. After an error of `open`, `commit`, `sync` or `publish` only `abandon` is called.
+/// 4. After an error of `open`, `commit`, `write`, `deliver`, `sync` or `publish` only `abandon` is
+///    called.
+/// 5. Of an ordered sink nothing at or behind `delivered + window()` is prepared, where `delivered`
+///    is the end of what was handed on; and bytes are handed on from 0 on, in order, each once,
+///    `chunk()` at a time except for the last. The window is at least one chunk.
 ///
-/// `open`, `read`, `sync`, `publish` and `abandon` run beside the lanes and may block, one at a
-/// time; the others run with the lanes. Models: `memory_sink`, `file_sink`.
+/// `open`, `read`, `deliver`, `sync`, `publish` and `abandon` run beside the lanes and may block,
+/// one at a time; `read` and `deliver` while other bytes are prepared and committed. The others run
+/// with the lanes. Models: `file_sink`, `mapped_file_sink`, `memory_sink`, `ordered_sink`,
+/// `null_sink`, `tee_sink`.
 template <class S>
 concept byte_sink =
     std::move_constructible<S> &&
@@ -63,6 +110,12 @@ concept byte_sink =
     (!S::traits.readable ||
      requires(S& s, std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
          s.read(offset, to, ec);
-     });
+     }) &&
+    (!S::traits.ordered ||
+     (requires(S const& s) {
+         { s.window() } -> std::same_as<std::uint64_t>;
+         { s.chunk() } -> std::same_as<std::uint64_t>;
+     } && (detail::delivers<S> || detail::delivers_later<S>))) &&
+    (!S::traits.system_filled || detail::writes<S>);
 
 } // namespace cleave

@@ -20,9 +20,9 @@
 
 namespace cleave {
 
-/// Writes with `File` through one buffer. The partial is as long as the object from the start, so
-/// that a full disk is found before anything is fetched. A run that fails removes its partial and
-/// leaves whatever was under the target's name as it was.
+/// Writes with `File` through one buffer, or with `write` from where the bytes lie. The partial is
+/// as long as the object from the start, so that a full disk is found before anything is fetched. A
+/// run that fails removes its partial and leaves whatever was under the target's name as it was.
 template <file File>
 class basic_file_sink {
   public:
@@ -52,6 +52,9 @@ class basic_file_sink {
     }
     void commit(std::uint64_t offset, std::size_t n, std::error_code& ec) {
         file_.write_at(offset, {buffer_.get(), n}, ec);
+    }
+    void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
+        file_.write_at(offset, from, ec);
     }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
         file_.read_at(offset, to, ec);

@@ -10,24 +10,29 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
-#include <new>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <system_error>
 #include <vector>
 
 namespace cleave {
 
 /// Receives into a vector, made as large as the object, or into a span of fixed size, for which
-/// `error::sink_too_small` is possible. The memory must outlive the download. After a failure it
-/// holds anything; after success `[0, report.bytes)` is the object.
+/// `error::sink_too_small` is possible. The vector's allocator may be any, so the memory can be had
+/// from wherever one wants it, as with `std::pmr::vector`; one that leaves new bytes as they are
+/// spares writing zeros first. The memory must outlive the download. After a failure it holds
+/// anything; after success `[0, report.bytes)` is the object.
 class memory_sink {
   public:
     static constexpr sink_traits traits{.concurrent = false, .readable = true, .revocable = true};
 
-    explicit memory_sink(std::vector<std::byte>& to) noexcept : vector_(&to) {}
+    template <class Allocator>
+    explicit memory_sink(std::vector<std::byte, Allocator>& to) noexcept
+        : vector_(&to), most_(to.max_size()), resize_vector_([](void* vector, std::size_t size) {
+              auto& bytes = *static_cast<std::vector<std::byte, Allocator>*>(vector);
+              bytes.resize(size);
+              return std::span<std::byte>{bytes};
+          }) {}
     explicit memory_sink(std::span<std::byte> to) noexcept : memory_(to) {}
 
     void check(std::error_code&) const noexcept {}
@@ -65,27 +70,29 @@ class memory_sink {
 
   private:
     void resize(std::uint64_t size, std::error_code& ec) {
-        if (size > vector_->max_size()) {
+        if (size > most_) {
             ec = error::sink_too_small;
             return;
         }
         try {
-            vector_->resize(static_cast<std::size_t>(size));
-            memory_ = *vector_;
-        } catch (std::bad_alloc const&) {
+            memory_ = resize_vector_(vector_, static_cast<std::size_t>(size));
+        } catch (...) {
+            // Whatever an allocator throws, it says that it has no memory.
             ec = std::make_error_code(std::errc::not_enough_memory);
         }
     }
     void grow(std::uint64_t offset, std::size_t n, std::error_code& ec) {
-        std::uint64_t const most = vector_->max_size();
-        if (offset > most || n > most - offset) {
+        if (offset > most_ || n > most_ - offset) {
             ec = error::sink_too_small;
             return;
         }
-        resize(std::max(offset + n, std::min<std::uint64_t>(memory_.size() * 2, most)), ec);
+        resize(std::max(offset + n, std::min<std::uint64_t>(memory_.size() * 2, most_)), ec);
     }
 
-    std::vector<std::byte>* vector_ = nullptr;
+    // The vector, whatever its allocator, how large it may be, and how to make it larger.
+    void* vector_ = nullptr;
+    std::uint64_t most_ = 0;
+    std::span<std::byte> (*resize_vector_)(void* vector, std::size_t size) = nullptr;
     std::span<std::byte> memory_;
 };
 

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Bytes are received into a file that is mapped into memory: into `NAME.part` first, and under
+// `NAME` only when all of them are there, right and durable.
+#pragma once
+
+#include <cleave/base/error.hpp>
+#include <cleave/os/concept.hpp>
+#include <cleave/os/mapping.hpp>
+#include <cleave/os/posix_file.hpp>
+#include <cleave/sink/concept.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace cleave {
+
+/// As `file_sink`, but without a buffer: the system receives straight into the pages of the file.
+/// Room for them is made first, so the size must be known, else `error::sink_needs_size`; on
+/// systems of 32 bits a size beyond memory is `errc::value_too_large`.
+///
+/// A file that somebody cuts meanwhile, or a disk that is full, is an error code and never a
+/// signal: neither this sink nor who keeps to `system_filled` loads from the mapping or stores into
+/// it. Receiving answers `errc::bad_address` (EFAULT) then, or with fewer bytes; writing, reading
+/// and `sync` answer with the system's code or `error::partial_replaced`. Only a file that is cut
+/// and made long again behind our back needs a digest to be found out.
+///
+/// Where a stream makes its bytes in user space, as TLS does, they come by `write`, from where they
+/// lie; then this is `file_sink` with a mapping that nobody needs.
+template <mappable_file File>
+class basic_mapped_file_sink {
+  public:
+    static constexpr sink_traits traits{
+        .concurrent = true, .readable = true, .revocable = true, .system_filled = true};
+
+    /// `target`: path of the finished file. Errors of the path show when the download starts.
+    explicit basic_mapped_file_sink(std::string target, File f = File{})
+        : target_(std::move(target)), file_(std::move(f)) {}
+    /// `result` is given the finished file as memory when it is published; it must live until then.
+    basic_mapped_file_sink(std::string target, mapped_bytes& result, File f = File{})
+        : target_(std::move(target)), file_(std::move(f)), result_(&result) {}
+
+    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
+        if (!size) {
+            ec = error::sink_needs_size;
+            return;
+        }
+        mapping_ = {};
+        if (!std::exchange(opened_, true))
+            file_.open_partial(target_ + ".part", ec);
+        else
+            file_.resize(0, ec);
+        if (!ec) file_.allocate(*size, ec);
+        if (!ec) mapping_ = file_.map(*size, ec);
+    }
+
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
+                                               std::error_code& ec) const noexcept {
+        std::span<std::byte> const all = mapping_.bytes();
+        if (offset >= all.size()) {
+            ec = error::sink_too_small;
+            return {};
+        }
+        auto const at = static_cast<std::size_t>(offset);
+        return all.subspan(at, std::min(n, all.size() - at));
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) const noexcept {}
+
+    void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
+        std::size_t const size = mapping_.bytes().size();
+        if (offset > size || from.size() > size - offset)
+            ec = error::sink_too_small;
+        else
+            file_.write_at(offset, from, ec);
+    }
+    void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
+        file_.read_at(offset, to, ec);
+    }
+
+    void sync(std::uint64_t size, std::error_code& ec) {
+        // A file that was cut still takes bytes in its last page, behind its end, without a word.
+        std::byte last{};
+        if (size != 0) file_.read_at(size - 1, {&last, 1}, ec);
+        if (!ec) file_.resize(size, ec);
+        // What came through the mapping, then all else of the file: see `mapping::sync`.
+        if (!ec) mapping_.sync(ec);
+        if (!ec) file_.sync(ec);
+    }
+
+    void publish(std::error_code& ec) {
+        // First what may fail while nothing is visible yet.
+        mapped_bytes finished;
+        if (result_ != nullptr) finished = {std::move(mapping_), ec};
+        mapping_ = {};
+        if (!ec) file_.publish(target_, ec);
+        if (!ec && result_ != nullptr) *result_ = std::move(finished);
+    }
+    void abandon() noexcept {
+        mapping_ = {};
+        file_.discard();
+    }
+
+    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+
+  private:
+    std::string target_;
+    File file_;
+    mapping mapping_;
+    mapped_bytes* result_ = nullptr;
+    bool opened_ = false;
+};
+
+using mapped_file_sink = basic_mapped_file_sink<posix_file>;
+
+static_assert(byte_sink<mapped_file_sink>);
+
+} // namespace cleave
