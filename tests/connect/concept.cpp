@@ -26,6 +26,7 @@
 using cleave::byte_connector;
 using cleave::byte_stream;
 using cleave::cause;
+using cleave::keeps;
 using cleave::url;
 
 namespace {
@@ -78,6 +79,36 @@ struct without_close : least_stream {
 };
 struct close_throws : least_stream {
     void close();
+};
+
+struct least_keeping : least_stream {
+    void keep() noexcept { kept_ones = 1; }
+    bool kept() const noexcept { return true; }
+    void close() noexcept { closed_ones = 1; }
+    int kept_ones = 0;
+    int closed_ones = 0;
+};
+struct without_keep : least_keeping {
+    int keep;
+};
+struct keep_throws : least_keeping {
+    void keep();
+};
+struct without_kept : least_keeping {
+    int kept;
+};
+struct kept_throws : least_keeping {
+    bool kept() const;
+};
+struct kept_changes_it : least_keeping {
+    bool kept() noexcept;
+};
+struct kept_counts : least_keeping {
+    int kept() const noexcept;
+};
+struct keeps_but_is_no_stream {
+    void keep() noexcept;
+    bool kept() const noexcept;
 };
 
 struct least {
@@ -144,6 +175,43 @@ TEST_CASE("byte_stream: what nearly is one") {
     STATIC_REQUIRE_FALSE(byte_stream<without_close>);
     STATIC_REQUIRE_FALSE(byte_stream<close_throws>);
     STATIC_REQUIRE_FALSE(byte_stream<asio::ip::tcp::socket>);
+}
+
+TEST_CASE("keeps: what is a stream that does") {
+    STATIC_REQUIRE(keeps<least_keeping>);
+    STATIC_REQUIRE(keeps<cleave::tcp_stream<executor>>);
+    STATIC_REQUIRE(keeps<cleave::tcp_stream<asio::io_context::executor_type>>);
+}
+
+TEST_CASE("keeps: what nearly is one") {
+    STATIC_REQUIRE(byte_stream<least_stream>);
+    STATIC_REQUIRE_FALSE(keeps<least_stream>);
+    STATIC_REQUIRE(byte_stream<without_keep>);
+    STATIC_REQUIRE_FALSE(keeps<without_keep>);
+    STATIC_REQUIRE_FALSE(keeps<keep_throws>);
+    STATIC_REQUIRE(byte_stream<without_kept>);
+    STATIC_REQUIRE_FALSE(keeps<without_kept>);
+    STATIC_REQUIRE_FALSE(keeps<kept_throws>);
+    STATIC_REQUIRE_FALSE(keeps<kept_changes_it>);
+    STATIC_REQUIRE_FALSE(keeps<kept_counts>);
+    STATIC_REQUIRE_FALSE(keeps<keeps_but_is_no_stream>);
+}
+
+TEST_CASE("a stream that keeps is kept, any other one is closed") {
+    least_keeping keeping;
+    cleave::keep_or_close(keeping);
+    CHECK(keeping.kept_ones == 1);
+    CHECK(keeping.closed_ones == 0);
+    CHECK(cleave::was_kept(keeping));
+
+    without_kept closing;
+    cleave::keep_or_close(closing);
+    CHECK(closing.kept_ones == 0);
+    CHECK(closing.closed_ones == 1);
+    CHECK_FALSE(cleave::was_kept(closing));
+
+    STATIC_REQUIRE(noexcept(cleave::keep_or_close(closing)));
+    STATIC_REQUIRE(noexcept(cleave::was_kept(closing)));
 }
 
 TEST_CASE("byte_connector: what is one") {

@@ -34,11 +34,28 @@ struct any_handler {
 /// | `s.async_wait(h)`         | until `read_some` may have something; `h(ec)`                   |
 /// | `s.close()`               | at once; handlers still out are called soon, with any error     |
 ///
+/// With `static constexpr bool read_by_system = true` it says that `read_some` has the system fill
+/// the buffer, and stores nothing there itself; only then does it get memory of a sink that is
+/// `system_filled`.
+///
+/// Optional, for connections that serve one download after another:
+///
+/// | expression | meaning                                                                       |
+/// |------------|-------------------------------------------------------------------------------|
+/// | `s.keep()` | like `close`, but the connection is in good order and idle: other streams to  |
+/// |            | the same origin may have it; `noexcept`                                       |
+/// | `s.kept()` | const: whether the present connection is one that was kept, `bool`; asked     |
+/// |            | when `async_connect` has gone well; `noexcept`                                |
+///
 /// Laws:
 /// 1. At most one of `async_connect`, `async_write`, `async_wait` is out at a time; its handler is
 ///    called exactly once, on the executor that the stream was made with, never from within.
-/// 2. After `close`, `async_connect` may be called again, also while the old handler is still out.
+/// 2. After `close` or `keep`, `async_connect` may be called again, also while the old handler is
+///    still out.
 /// 3. `text` and `to` belong to the caller and live until the handler, or the return.
+/// 4. `keep` is called only when nothing that was asked for on the connection is still to come.
+/// 5. A kept connection had nothing to read and was open when it was looked for. The peer may close
+///    it at any time since: that alone is no failure of the server.
 template <class S>
 concept byte_stream =
     std::move_constructible<S> &&
@@ -50,6 +67,31 @@ concept byte_stream =
         s.async_wait(detail::any_handler{});
         { s.close() } noexcept;
     };
+
+/// A stream whose connections can be kept for others.
+template <class S>
+concept keeps = byte_stream<S> && requires(S& s, S const& c) {
+    { s.keep() } noexcept;
+    { c.kept() } noexcept -> std::same_as<bool>;
+};
+
+/// Keeps the connection where the stream can, else closes it.
+template <byte_stream S>
+void keep_or_close(S& s) noexcept {
+    if constexpr (keeps<S>)
+        s.keep();
+    else
+        s.close();
+}
+
+/// Whether the connection was kept by another stream; never where the stream cannot.
+template <byte_stream S>
+[[nodiscard]] bool was_kept(S const& s) noexcept {
+    if constexpr (keeps<S>)
+        return s.kept();
+    else
+        return false;
+}
 
 /// The stream that connector `C` makes for `Executor`.
 template <class C, class Executor>

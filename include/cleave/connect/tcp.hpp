@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Plain TCP. Resolves with the system's resolver and tries the addresses one after another.
+// Plain TCP. Resolves with the system's resolver and tries the addresses one after another, unless
+// a pool has a connection to the origin already.
 #pragma once
 
 #include <cleave/base/error.hpp>
 #include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
+#include <cleave/connect/pool.hpp>
+
+#include <fcntl.h>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/buffer.hpp>
@@ -27,25 +31,43 @@
 
 namespace cleave {
 
-/// A TCP connection to a URL's host and port. Not thread-safe; lives on one executor.
+namespace detail {
+[[nodiscard]] inline asio::ip::tcp protocol_of(socket_handle const& socket) noexcept {
+    return socket.is_ipv6() ? asio::ip::tcp::v6() : asio::ip::tcp::v4();
+}
+} // namespace detail
+
+/// A TCP connection to a URL's host and port. Not thread-safe; lives on one executor. With a pool
+/// it begins with an idle connection where there is one, and `keep` leaves its own there.
 template <class Executor>
 class tcp_stream {
   public:
     using executor_type = Executor;
     using socket_type = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    static constexpr bool read_by_system = true;
 
-    explicit tcp_stream(Executor const& ex) : socket_(ex) {}
+    explicit tcp_stream(Executor const& ex, std::optional<connection_pool> pool = std::nullopt)
+        : socket_(ex), pool_(std::move(pool)) {}
     tcp_stream(tcp_stream&&) = default;
     tcp_stream& operator=(tcp_stream&&) = delete;
     ~tcp_stream() { close(); }
 
     /// Handler: `void(std::error_code)`. Fails with the resolver's or the last address's code.
+    /// Where the pool has a connection that is open and quiet, this is it, and `kept` is true.
     template <class Handler>
     void async_connect(url const& to, Handler handler) {
         close();
         auto attempt =
             std::make_shared<connecting<Handler>>(socket_.get_executor(), std::move(handler));
         pending_ = attempt;
+        if (pool_) {
+            key_ = key_of(to);
+            attempt->kept = take_idle(attempt->socket);
+            if (attempt->kept)
+                return asio::post(socket_.get_executor(), [attempt, this]() mutable {
+                    if (attempt->handler) finish(std::move(attempt), {});
+                });
+        }
         // A literal address must not wait for a name server.
         auto flags = asio::ip::resolver_base::numeric_service;
         if (to.is_ip_literal()) flags |= asio::ip::resolver_base::numeric_host;
@@ -86,9 +108,22 @@ class tcp_stream {
     void close() noexcept {
         if (auto attempt = pending_.lock()) attempt->abort();
         pending_.reset();
+        kept_ = false;
         std::error_code ignored;
         socket_.close(ignored);
     }
+
+    /// Like `close`, but the connection goes into the pool, where there is one.
+    void keep() noexcept {
+        if (pool_) {
+            std::error_code ec;
+            socket_handle idle{socket_.release(ec)};
+            if (!ec) pool_->put(std::move(key_), std::move(idle));
+        }
+        close();
+    }
+    /// Whether the connection came from the pool.
+    [[nodiscard]] bool kept() const noexcept { return kept_; }
 
   private:
     // An attempt to connect, with a socket of its own until it has succeeded. A name lookup cannot
@@ -115,21 +150,41 @@ class tcp_stream {
         asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver;
         socket_type socket;
         std::optional<Handler> handler;
+        bool kept = false;
     };
 
     template <class Handler>
     void finish(std::shared_ptr<connecting<Handler>> attempt, std::error_code ec) {
         pending_.reset();
         if (!ec) prepare_socket(attempt->socket, ec);
-        if (!ec) socket_ = std::move(attempt->socket);
+        if (!ec) {
+            socket_ = std::move(attempt->socket);
+            kept_ = attempt->kept;
+        }
         Handler handler = std::move(*attempt->handler);
         attempt->handler.reset();
         attempt.reset();
         std::move(handler)(ec);
     }
 
+    // An idle connection to the present origin. Of those that are of no use any more it frees the
+    // pool on the way.
+    bool take_idle(socket_type& to) {
+        while (auto idle = pool_->take(key_)) {
+            if (!idle->is_quiet()) continue;
+            std::error_code ec;
+            to.assign(detail::protocol_of(*idle), idle->get(), ec);
+            if (ec) continue;
+            (void)idle->release();
+            return true;
+        }
+        return false;
+    }
+
     static void prepare_socket(socket_type& socket, std::error_code& ec) {
         socket.non_blocking(true, ec);
+        // No program that the caller starts meanwhile needs it.
+        (void)::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
         // Requests are small and complete; waiting to fill a packet only delays them.
         std::error_code ignored;
         socket.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -137,13 +192,20 @@ class tcp_stream {
 
     socket_type socket_;
     std::weak_ptr<attempt_base> pending_;
+    std::optional<connection_pool> pool_;
+    connection_key key_; // of the origin last connected to, where there is a pool
+    bool kept_ = false;
 };
 
-/// Makes plain TCP streams: `http` URLs only.
+/// Makes plain TCP streams: `http` URLs only. With a pool they share their connections, with those
+/// of other downloads too, on whatever executor and thread these run.
 struct tcp_connector {
+    /// Where idle connections are kept and looked for; none is.
+    std::optional<connection_pool> pool = std::nullopt;
+
     template <class Executor>
     [[nodiscard]] tcp_stream<Executor> make(Executor const& ex) const {
-        return tcp_stream<Executor>{ex};
+        return tcp_stream<Executor>{ex, pool};
     }
     [[nodiscard]] std::error_code check(url const& to) const {
         if (to.scheme() == "https") return error::tls_unavailable;
@@ -161,6 +223,7 @@ struct tcp_connector {
     }
 };
 
+static_assert(keeps<tcp_stream<asio::any_io_executor>>);
 static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
 
 } // namespace cleave
