@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // cleave-get: downloads one object over many connections at a time. Besides being of use it shows
-// how planner and verifier are chosen when the program runs, how a download is watched, and how a
-// signal ends it cleanly, even while a name lookup hangs.
+// how policies are chosen when the program runs, how a download is watched, how bytes come in order
+// where they must, and how a signal ends it cleanly, even while a name lookup hangs.
 //
 //   cleave-get -n 8 --digest sha-256=HEX http://127.0.0.1:8080/object
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cmath>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <iomanip>
 #include <iostream>
+#include <iterator>
 #include <optional>
+#include <span>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -43,9 +47,10 @@ using namespace std::chrono_literals;
 
 // --- Policies that are chosen when the program runs ----------------------------------------------
 
-// A planner that is one of three. Whatever it holds, async_download is compiled only once.
+// A planner that is one of four. Whatever it holds, async_download is compiled only once.
 struct chosen_plan {
-    std::variant<cleave::fixed_size, cleave::even_split, cleave::listed_segments> is;
+    std::variant<cleave::guided, cleave::fixed_size, cleave::even_split, cleave::listed_segments>
+        is;
 
     cleave::segment next(cleave::segment gap, cleave::plan_state const& s) const noexcept {
         return std::visit([&](auto const& p) { return p.next(gap, s); }, is);
@@ -66,21 +71,47 @@ struct chosen_plan {
 };
 static_assert(cleave::range_planner<chosen_plan>);
 
-// A verifier that expects a digest, or nothing.
+// As many lanes as the server is good for, or a number.
+struct chosen_lanes {
+    std::variant<cleave::fixed_lanes, cleave::adaptive_lanes> is;
+
+    std::uint32_t most() const noexcept {
+        return std::visit([](auto const& l) { return l.most(); }, is);
+    }
+    std::uint32_t want(cleave::lanes_state const& s) noexcept {
+        return std::visit([&](auto& l) { return l.want(s); }, is);
+    }
+};
+static_assert(cleave::lane_rule<chosen_lanes>);
+
+// A verifier that expects a digest of the whole, digests of pieces, both, or nothing.
 struct chosen_digest {
     using hasher_type = cleave::openssl_hasher;
     std::optional<cleave::digest> expected;
+    std::optional<cleave::piece_digests> of_pieces;
 
     bool wanted() const noexcept { return expected.has_value(); }
-    std::error_code fault() const { return expected ? expected->fault() : std::error_code{}; }
+    std::error_code fault() const {
+        if (of_pieces && of_pieces->fault()) return of_pieces->fault();
+        return expected ? expected->fault() : std::error_code{};
+    }
     hasher_type make_hasher() const {
         return expected ? expected->make_hasher() : hasher_type{cleave::digest_algorithm::sha256};
     }
     bool matches(cleave::digest_value const& got) const noexcept {
         return !expected || expected->matches(got);
     }
+    cleave::piece_expectation pieces() const noexcept {
+        return of_pieces ? of_pieces->pieces() : cleave::piece_expectation{};
+    }
+    hasher_type make_piece_hasher() const {
+        return of_pieces ? of_pieces->make_piece_hasher() : make_hasher();
+    }
+    bool matches_piece(std::uint64_t index, cleave::digest_value const& got) const noexcept {
+        return !of_pieces || of_pieces->matches_piece(index, got);
+    }
 };
-static_assert(cleave::content_verifier<chosen_digest>);
+static_assert(cleave::piece_verifier<chosen_digest>);
 
 // At one go, so that it stays one line whoever else writes there.
 void say(std::string const& text) { std::cerr << "cleave-get: " + text + '\n'; }
@@ -90,10 +121,12 @@ void say(std::string const& text) { std::cerr << "cleave-get: " + text + '\n'; }
 struct options {
     cleave::request what;
     std::string target;
-    std::uint32_t lanes = 8;
+    chosen_lanes lanes{cleave::fixed_lanes{}};
     chosen_plan plan;
+    std::string sink = "file";
+    std::uint64_t rate = 0;
     chosen_digest verify;
-    std::string digest_name; // "sha-256", for the last line
+    std::string digest_name; // "sha-256", or "pieces", for the last line
     bool quiet = false;
     bool json = false;
 };
@@ -120,7 +153,7 @@ std::vector<cleave::segment> parse_segments(std::string_view text) {
 }
 
 // "512K", "8M", "1G", or plain bytes.
-std::uint64_t parse_size(std::string_view text) {
+std::uint64_t parse_size(char const* option, std::string_view text) {
     std::uint64_t size = 0;
     char const* const end = text.data() + text.size();
     auto const [stop, error] = std::from_chars(text.data(), end, size);
@@ -128,21 +161,40 @@ std::uint64_t parse_size(std::string_view text) {
     if (end - stop == 1) shift = *stop == 'K' ? 10 : *stop == 'M' ? 20 : *stop == 'G' ? 30 : 64;
     if (error != std::errc{} || end - stop > 1 || shift == 64 || size == 0 ||
         size > cleave::max_offset >> shift)
-        throw usage_error{"--segment-size", "give bytes, as in 512K, 8M or 1G; less than 2^64"};
+        throw usage_error{option, "give bytes, as in 512K, 8M or 1G; less than 2^64"};
     return size << shift;
 }
 
 // "sha-256=HEX", "SHA512:HEX". The digits are for the library to judge.
 void parse_digest(std::string_view text, options& to) {
     auto const middle = std::min(text.find_first_of("=:"), text.size());
-    std::string name;
-    for (char const c : text.substr(0, middle))
-        if (c != '-') name += c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-    if (middle == text.size() || (name != "sha256" && name != "sha512"))
+    auto const algorithm = cleave::parse_digest_algorithm(text.substr(0, middle));
+    if (middle == text.size() || !algorithm)
         throw usage_error{"--digest", "write it as sha-256=HEX or sha-512=HEX"};
-    text.remove_prefix(middle + 1);
-    to.verify.expected = name == "sha256" ? cleave::sha256(text) : cleave::sha512(text);
-    to.digest_name = name.insert(3, "-");
+    to.verify.expected.emplace(*algorithm, text.substr(middle + 1));
+    to.digest_name = cleave::to_string(*algorithm);
+}
+
+// A file whose first line is "sha-256 BYTES", followed by one digest for each piece.
+void parse_pieces(std::string const& name, options& to) {
+    std::ifstream in{name, std::ios::binary};
+    std::string const text{std::istreambuf_iterator<char>{in}, {}};
+    if (!in) throw usage_error{"--pieces", "cannot read " + name};
+    auto read = cleave::parse_pieces(text);
+    if (!read.list) throw usage_error{"--pieces", name + ", " + read.fault};
+    to.verify.of_pieces.emplace(*std::move(read.list));
+    if (to.digest_name.empty()) to.digest_name = "every piece";
+}
+
+// "8", or "adaptive".
+chosen_lanes parse_lanes(std::string const& text) {
+    if (text == "adaptive") return {cleave::adaptive_lanes{}};
+    std::uint32_t lanes = 0;
+    char const* const end = text.data() + text.size();
+    auto const [stop, error] = std::from_chars(text.data(), end, lanes);
+    if (error != std::errc{} || stop != end || lanes == 0 || lanes > 1024)
+        throw usage_error{"--lanes", "give a number from 1 to 1024, or adaptive"};
+    return {cleave::fixed_lanes{lanes}};
 }
 
 // "Name: value", without the blanks before the value; the library judges the rest.
@@ -163,10 +215,9 @@ std::chrono::nanoseconds parse_time(char const* option, double seconds) {
 options parse(int argc, char** argv) {
     options o;
     std::string url;
-    std::optional<std::string> size, list, digest;
+    std::optional<std::string> plan, size, list, digest, lanes, rate, pieces;
     std::optional<double> connect, stall, deadline;
     std::vector<std::string> headers;
-    bool even = false;
 
     CLI::App app{"Downloads one object over many connections at a time."};
     app.set_version_flag("--version", std::string{"cleave-get "} + cleave::version_string);
@@ -177,15 +228,19 @@ options parse(int argc, char** argv) {
     };
     add("URL", url, "", "what to download, http://...")->required();
     add("-o", o.target, "FILE", "file to make; else named as the last part of the URL's path");
-    add("-n", o.lanes, "N", "connections at a time, 8 if not given")->check(CLI::Range(1, 1024));
+    add("-n,--lanes", lanes, "N", "connections at a time, 8 if not given; or adaptive");
+    auto* const by_name =
+        add("--plan", plan, "PLAN", "how to cut it: guided (if not given), even, or fixed")
+            ->check(CLI::IsMember({"guided", "even", "fixed"}));
     auto* const by_size =
-        add("--segment-size", size, "SIZE", "bytes to ask for at a time, 4M if not given");
-    auto* const by_list =
-        add("--segments", list, "LIST", "ask for exactly these, as in 0-1024,1025-2048");
-    by_list->excludes(by_size);
-    app.add_flag("--even", even, "ask for equal segments, one for each connection")
-        ->excludes(by_size, by_list);
-    add("--digest", digest, "DIGEST", "the object's: sha-256=HEX or sha-512=HEX");
+        add("--segment-size", size, "SIZE", "with --plan fixed, bytes a segment; 4M if not given");
+    add("--segments", list, "LIST", "ask for exactly these, as in 0-1024,1025-2048")
+        ->excludes(by_size, by_name);
+    add("--sink", o.sink, "SINK", "where to: file (if not given), mapped, stdout, or null")
+        ->check(CLI::IsMember({"file", "mapped", "stdout", "null"}));
+    add("--limit-rate", rate, "RATE", "bytes a second over all connections, as in 500K or 2M");
+    add("--digest", digest, "DIGEST", "the object's: sha-256=HEX or sha-512=HEX; sha-1, md5");
+    add("--pieces", pieces, "FILE", "digests of pieces: 'sha-256 BYTES', then one a line");
     add("--connect-timeout", connect, "S", "seconds to resolve and connect, 15 if not given");
     add("--stall-timeout", stall, "S", "seconds without any answer or byte, 30 if not given");
     add("--deadline", deadline, "S", "seconds for the whole download");
@@ -196,10 +251,16 @@ options parse(int argc, char** argv) {
 
     try {
         app.parse(argc, argv);
-        if (size) o.plan.is = cleave::fixed_size{parse_size(*size)};
+        if (lanes) o.lanes = parse_lanes(*lanes);
+        if (plan == "even") o.plan.is = cleave::even_split{o.lanes.most()};
+        if (plan == "fixed") o.plan.is = cleave::fixed_size{};
+        if (size && plan && plan != "fixed")
+            throw usage_error{"--segment-size", "only --plan fixed has segments of one size"};
+        if (size) o.plan.is = cleave::fixed_size{parse_size("--segment-size", *size)};
         if (list) o.plan.is = cleave::listed_segments{parse_segments(*list)};
-        if (even) o.plan.is = cleave::even_split{o.lanes};
+        if (rate) o.rate = parse_size("--limit-rate", *rate);
         if (digest) parse_digest(*digest, o);
+        if (pieces) parse_pieces(*pieces, o);
         for (auto const& text : headers) o.what.headers.push_back(parse_header(text));
         auto& times = o.what.timeouts;
         if (connect) times.connect = parse_time("--connect-timeout", *connect);
@@ -207,10 +268,14 @@ options parse(int argc, char** argv) {
         if (deadline) times.deadline = parse_time("--deadline", *deadline);
         o.what.target = cleave::url::parse(url, o.what.url_error);
         if (o.what.url_error) throw usage_error{"URL", o.what.url_error.message()};
+        if (o.target == "-") o.sink = "stdout";
+        bool const makes_file = o.sink == "file" || o.sink == "mapped";
+        if (!makes_file) o.target = o.sink;
         if (o.target.empty()) o.target = o.what.target.file_name();
         if (o.target.empty())
             throw usage_error{"URL", "its path gives no file name; give one with -o"};
-        if (o.target == "-") throw usage_error{"-o", "bytes come in any order; name a file"};
+        if (o.sink == "stdout" && o.json)
+            throw usage_error{"--json", "standard output is taken by the bytes"};
     } catch (CLI::ParseError const& e) {
         if (e.get_exit_code() == 0) std::exit(app.exit(e));
         say(std::string{e.what()} + "; cleave-get --help tells more");
@@ -261,34 +326,19 @@ std::string summary(options const& o, cleave::report const& r) {
                 counted(r.lanes, " lane, ", " lanes, ") +
                 counted(r.requests, " request", " requests");
     text += r.retries == 0 ? "" : ", " + counted(r.retries, " retry", " retries");
-    text += r.ranges || r.bytes == 0 || o.lanes == 1 ? "" : ", the server sends no ranges";
+    text += r.steals + r.hedges == 0 ? ""
+                                     : ", " + counted(r.steals + r.hedges, " time", " times") +
+                                           " a slow lane was helped";
+    text += r.pieces_failed == 0
+                ? ""
+                : ", " + counted(r.pieces_failed, " bad piece", " bad pieces") + " fetched again";
+    text += r.ranges || r.bytes == 0 || o.lanes.most() == 1 ? "" : ", the server sends no ranges";
     text += r.length_verified || r.digest_verified ? "" : ", its length is not certain";
     text += r.digest_verified ? ", " + o.digest_name + " verified" : "";
     return text;
 }
 
 // --- Progress ------------------------------------------------------------------------------------
-
-// Bytes a second, where what came lately counts for more.
-class smooth_rate {
-  public:
-    double update(std::uint64_t bytes, double now) {
-        if (now > at_) {
-            auto const past = now - at_;
-            auto const came = bytes > bytes_ ? static_cast<double>(bytes - bytes_) : 0.0;
-            // At first it is the mean since the start.
-            auto const weight = std::max(1 - std::exp(-past / 3), past / now);
-            rate_ += weight * (came / past - rate_);
-            at_ = now;
-            bytes_ = bytes;
-        }
-        return rate_;
-    }
-
-  private:
-    double rate_ = 0, at_ = 0;
-    std::uint64_t bytes_ = 0;
-};
 
 // Shows progress on standard error: on a terminal in place, a row for each lane as far as they
 // fit; elsewhere a line now and then.
@@ -320,22 +370,22 @@ class progress_display {
 
   private:
     std::string headline(cleave::progress const& p) {
-        auto const rate = rate_.update(p.bytes, in_seconds(p.elapsed));
         std::string text;
         if (p.total) text += std::to_string(p.percent()) + "%, ";
         text += in_bytes(p.bytes);
         if (p.total) text += " of " + in_bytes(*p.total);
-        text += ", " + in_bytes(rate) + "/s";
+        text += ", " + in_bytes(p.rate) + "/s";
         if (p.total && p.bytes == *p.total) {
             text += ", finishing";
-        } else if (p.total && rate >= 1) {
-            text += ", " + on_clock(static_cast<double>(*p.total - p.bytes) / rate) + " left";
+        } else if (p.left) {
+            text += ", " + on_clock(in_seconds(*p.left)) + " left";
         }
         return text;
     }
 
     std::string row(std::size_t lane, cleave::lane_progress const& l, double now) {
-        auto const rate = lane_rates_[lane].update(l.bytes, now);
+        lane_rates_[lane].update(l.bytes, now);
+        auto const rate = lane_rates_[lane].whole();
         std::ostringstream text;
         text << "lane " << std::setw(5) << std::left << lane << std::setw(11)
              << cleave::to_string(l.doing) << std::right << std::setw(11) << in_bytes(l.bytes)
@@ -376,8 +426,7 @@ class progress_display {
     bool quiet_ = false;
     bool in_place_ = false;
     std::size_t rows_drawn_ = 0;
-    smooth_rate rate_;
-    std::vector<smooth_rate> lane_rates_;
+    std::vector<cleave::smooth_rate> lane_rates_;
 };
 
 // --- For programs to read ------------------------------------------------------------------------
@@ -425,6 +474,12 @@ json to_json(cleave::report const& r) {
            {"retries", r.retries},
            {"stale_connections", r.stale_connections},
            {"restarts", r.restarts},
+           {"kept_connections", r.kept_connections},
+           {"steals", r.steals},
+           {"hedges", r.hedges},
+           {"hedges_won", r.hedges_won},
+           {"bytes_hedged", r.bytes_hedged},
+           {"pieces_failed", r.pieces_failed},
            {"bytes_twice", r.bytes_twice},
            {"bytes_copied", r.bytes_copied},
            {"grants", r.grants},
@@ -437,6 +492,19 @@ json to_json(cleave::report const& r) {
 }
 
 // --- The download --------------------------------------------------------------------------------
+
+// In order and complete, whatever the other end of a pipe takes at a time.
+void write_to_stdout(std::span<std::byte const> bytes, std::error_code& ec) {
+    while (!bytes.empty()) {
+        auto const n = ::write(STDOUT_FILENO, bytes.data(), bytes.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            ec.assign(errno, std::system_category());
+            return;
+        }
+        bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+}
 
 int exit_code(cleave::report const& r, int signal) {
     if (!r.failed) return 0;
@@ -466,15 +534,32 @@ int exit_code(cleave::report const& r, int signal) {
     auto how =
         cleave::policies<>{}
             .with_plan(o.plan)
-            .with_lanes(cleave::fixed_lanes{o.lanes})
+            .with_lanes(o.lanes)
             .with_verify(o.verify)
+            .with_pace(cleave::token_bucket{o.rate})
             .with_observer(cleave::on_progress(
                 display.interval(), [&display](cleave::progress const& p) { display.show(p); }))
             .with_control(control);
     std::optional<cleave::report> report;
-    cleave::async_download(context.get_executor(), o.what, cleave::file_sink{o.target},
-                           std::move(how),
-                           [&](std::error_code, cleave::report r) { report = std::move(r); });
+    auto const into = [&](auto sink) {
+        cleave::async_download(context.get_executor(), o.what, std::move(sink), std::move(how),
+                               [&](std::error_code, cleave::report r) { report = std::move(r); });
+    };
+    std::vector<std::byte> window;
+    if (o.sink == "mapped") {
+        into(cleave::mapped_file_sink{o.target});
+    } else if (o.sink == "null") {
+        into(cleave::null_sink{});
+    } else if (o.sink == "stdout") {
+        // Room for a piece where pieces are to be proven before they are let out.
+        constexpr std::uint64_t chunk = 64 * 1024;
+        auto const piece = o.verify.pieces().size;
+        auto const room = std::max<std::uint64_t>(4U << 20U, (piece / chunk + 2) * chunk);
+        window.resize(static_cast<std::size_t>(room));
+        into(cleave::ordered_sink{window, chunk, write_to_stdout});
+    } else {
+        into(cleave::file_sink{o.target});
+    }
     while (!report) context.run_one();
 
     display.clear();

@@ -18,19 +18,23 @@
 #include <cleave/http/body.hpp>
 #include <cleave/http/content_range.hpp>
 #include <cleave/http/date.hpp>
+#include <cleave/http/repr_digest.hpp>
 #include <cleave/http/request_head.hpp>
 #include <cleave/http/response_head.hpp>
 #include <cleave/http/validator.hpp>
 
 #include <cleave/os/concept.hpp>
+#include <cleave/os/mapping.hpp>
 #include <cleave/os/posix_file.hpp>
 
 #include <cleave/plan/concept.hpp>
 #include <cleave/plan/even_split.hpp>
 #include <cleave/plan/fixed_size.hpp>
+#include <cleave/plan/guided.hpp>
 #include <cleave/plan/listed_segments.hpp>
 #include <cleave/plan/plan.hpp>
 
+#include <cleave/lanes/adaptive_lanes.hpp>
 #include <cleave/lanes/concept.hpp>
 #include <cleave/lanes/fixed_lanes.hpp>
 
@@ -41,24 +45,42 @@
 #include <cleave/verify/digest.hpp>
 #include <cleave/verify/no_verification.hpp>
 #include <cleave/verify/openssl_hasher.hpp>
+#include <cleave/verify/piece_digests.hpp>
+#include <cleave/verify/piece_list.hpp>
+#include <cleave/verify/server_digest.hpp>
+
+#include <cleave/pace/concept.hpp>
+#include <cleave/pace/token_bucket.hpp>
+#include <cleave/pace/unlimited.hpp>
 
 #include <cleave/observe/concept.hpp>
+#include <cleave/observe/counters.hpp>
+#include <cleave/observe/log_lines.hpp>
 #include <cleave/observe/on_progress.hpp>
 #include <cleave/observe/silent.hpp>
+#include <cleave/observe/tee_observer.hpp>
 
 #include <cleave/connect/concept.hpp>
+#include <cleave/connect/pool.hpp>
 #include <cleave/connect/tcp.hpp>
 
 #include <cleave/sink/concept.hpp>
+#include <cleave/sink/coroutine_consumer.hpp>
 #include <cleave/sink/file_sink.hpp>
+#include <cleave/sink/mapped_file_sink.hpp>
 #include <cleave/sink/memory_sink.hpp>
+#include <cleave/sink/null_sink.hpp>
+#include <cleave/sink/ordered_sink.hpp>
+#include <cleave/sink/tee_sink.hpp>
 
 #include <cleave/engine/action.hpp>
 #include <cleave/engine/engine.hpp>
 #include <cleave/engine/event.hpp>
 #include <cleave/engine/lane.hpp>
 #include <cleave/engine/ledger.hpp>
+#include <cleave/engine/rates.hpp>
 #include <cleave/engine/report.hpp>
+#include <cleave/engine/stealing.hpp>
 
 #include <cleave/driver/background.hpp>
 #include <cleave/driver/download_op.hpp>

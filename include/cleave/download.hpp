@@ -9,27 +9,43 @@
 #include <cleave/base/request.hpp>
 #include <cleave/base/units.hpp>
 #include <cleave/base/version.hpp>
+#include <cleave/connect/concept.hpp>
+#include <cleave/connect/pool.hpp>
 #include <cleave/connect/tcp.hpp>
 #include <cleave/driver/background.hpp>
 #include <cleave/driver/download_op.hpp>
+#include <cleave/engine/event.hpp>
 #include <cleave/engine/report.hpp>
+#include <cleave/lanes/adaptive_lanes.hpp>
 #include <cleave/lanes/fixed_lanes.hpp>
+#include <cleave/observe/counters.hpp>
+#include <cleave/observe/log_lines.hpp>
 #include <cleave/observe/on_progress.hpp>
 #include <cleave/observe/silent.hpp>
+#include <cleave/observe/tee_observer.hpp>
+#include <cleave/pace/token_bucket.hpp>
+#include <cleave/pace/unlimited.hpp>
 #include <cleave/plan/even_split.hpp>
 #include <cleave/plan/fixed_size.hpp>
+#include <cleave/plan/guided.hpp>
 #include <cleave/plan/listed_segments.hpp>
 #include <cleave/renew/backoff.hpp>
 #include <cleave/sink/file_sink.hpp>
+#include <cleave/sink/mapped_file_sink.hpp>
 #include <cleave/sink/memory_sink.hpp>
+#include <cleave/sink/null_sink.hpp>
+#include <cleave/sink/ordered_sink.hpp>
+#include <cleave/sink/tee_sink.hpp>
 #include <cleave/verify/no_verification.hpp>
 
+#include <asio/any_io_executor.hpp>
 #include <asio/async_result.hpp>
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -43,35 +59,56 @@
 namespace cleave {
 
 /// A handle on a running download. Copies are handles on the same one; every member may be called
-/// from any thread, before, during and after the download. One control serves one download.
+/// from any thread, before, during and after the download, and from inside its callbacks. One
+/// control serves one download.
 class control {
   public:
     /// Ends the download with `error::cancelled`, soon. Nothing happens when it has ended.
-    void cancel() const {
-        std::lock_guard const lock{state_->mutex};
-        state_->cancelled = true;
-        if (state_->cancel) state_->cancel();
-    }
+    void cancel() const { tell(event::cancelled{}); }
 
-    /// For the driver: what to call for `cancel`, at once if that was asked for before. It must
-    /// not call back into this control.
-    void attach(std::function<void()> cancel) const {
+    /// Lets the download rest: soon nothing is asked for or received any more. Connections stay
+    /// open, as long as the server lets them; a deadline goes on.
+    void pause() const { tell(event::paused{true}); }
+    /// Lets it go on.
+    void resume() const { tell(event::paused{false}); }
+
+    /// From now on so many bytes a second, over all lanes; 0 for no limit. Nothing happens where
+    /// the pacer's rate cannot be changed (`adjustable_pacer`).
+    void rate(std::uint64_t bytes_a_second) const { tell(event::rate_changed{bytes_a_second}); }
+
+    /// For the driver: what to tell of what was asked for, at once of what was asked for before. It
+    /// must not call back into this control.
+    void attach(std::function<void(any_event)> tell) const {
         std::lock_guard const lock{state_->mutex};
-        if (state_->cancelled) cancel();
-        state_->cancel = std::move(cancel);
+        if (state_->rate) tell(event::rate_changed{*state_->rate});
+        if (state_->paused) tell(event::paused{true});
+        if (state_->cancelled) tell(event::cancelled{});
+        state_->tell = std::move(tell);
     }
     /// For the driver: the download has ended. When this returns, nothing of it is in use here.
     void detach() const noexcept {
         std::lock_guard const lock{state_->mutex};
-        state_->cancel = nullptr;
+        state_->tell = nullptr;
     }
 
   private:
     struct shared {
         std::mutex mutex;
         bool cancelled = false;
-        std::function<void()> cancel;
+        bool paused = false;
+        std::optional<std::uint64_t> rate;
+        std::function<void(any_event)> tell;
     };
+
+    template <class Event>
+    void tell(Event e) const {
+        std::lock_guard const lock{state_->mutex};
+        if constexpr (std::is_same_v<Event, event::cancelled>) state_->cancelled = true;
+        if constexpr (std::is_same_v<Event, event::paused>) state_->paused = e.rest;
+        if constexpr (std::is_same_v<Event, event::rate_changed>) state_->rate = e.rate;
+        if (state_->tell) state_->tell(e);
+    }
+
     std::shared_ptr<shared> state_ = std::make_shared<shared>();
 };
 
@@ -84,15 +121,17 @@ struct asio_timer {
 
 /// How to download: every decision as a class, given by name. Each `with_...` answers with policies
 /// in which one is replaced; the defaults are right for most.
-template <range_planner Planner = fixed_size, lane_rule LaneRule = fixed_lanes,
+template <range_planner Planner = guided, lane_rule LaneRule = fixed_lanes,
           renewal_rule RenewalRule = backoff, content_verifier Verifier = no_verification,
-          observer Observer = silent, class Connector = tcp_connector,
-          class Timer = asio_timer<std::chrono::steady_clock>, class Background = own_thread>
+          byte_pacer Pacer = token_bucket, observer Observer = silent,
+          class Connector = tcp_connector, class Timer = asio_timer<std::chrono::steady_clock>,
+          class Background = own_thread>
 struct policies {
     using planner_type = Planner;
     using lane_rule_type = LaneRule;
     using renewal_rule_type = RenewalRule;
     using verifier_type = Verifier;
+    using pacer_type = Pacer;
     using observer_type = Observer;
     using connector_type = Connector;
     using timer_template = Timer;
@@ -103,87 +142,122 @@ struct policies {
     LaneRule lanes{};
     RenewalRule renew{};
     Verifier verify{};
+    Pacer pace{};
     Observer observe{};
     Connector connect{};
     Background background{};
     cleave::control control{};
     engine_windows windows{};
 
-    /// Which segment next: `even_split`, `fixed_size`, `listed_segments`, or your own.
+    /// Which segment next: `guided`, `even_split`, `fixed_size`, `listed_segments`, or your own.
     template <range_planner P>
     [[nodiscard]] auto with_plan(P p) && {
-        return policies<P, LaneRule, RenewalRule, Verifier, Observer, Connector, Timer, Background>{
-            std::move(p),          std::move(lanes),   std::move(renew),
-            std::move(verify),     std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(p), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
-    /// How many lanes: `fixed_lanes`, or your own.
+    /// How many lanes: `fixed_lanes`, `adaptive_lanes`, or your own.
     template <lane_rule L>
     [[nodiscard]] auto with_lanes(L l) && {
-        return policies<Planner, L, RenewalRule, Verifier, Observer, Connector, Timer, Background>{
-            std::move(plan),       std::move(l),       std::move(renew),
-            std::move(verify),     std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(l), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
     /// After a failure: `backoff`, or your own.
     template <renewal_rule R>
     [[nodiscard]] auto with_renewal(R r) && {
-        return policies<Planner, LaneRule, R, Verifier, Observer, Connector, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(r),
-            std::move(verify),     std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(r), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
-    /// Are these the right bytes: `no_verification`, `digest`, or your own.
+    /// Are these the right bytes: `no_verification`, `digest`, `piece_digests`, `server_digest`, or
+    /// your own.
     template <content_verifier V>
     [[nodiscard]] auto with_verify(V v) && {
-        return policies<Planner, LaneRule, RenewalRule, V, Observer, Connector, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(renew),
-            std::move(v),          std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(v), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
-    /// Who looks on: `silent`, `on_progress`, or your own.
+    /// How fast: `unlimited`, `token_bucket`, or your own.
+    template <byte_pacer B>
+    [[nodiscard]] auto with_pace(B b) && {
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(b),
+            std::move(observe), std::move(connect), std::move(background));
+    }
+    /// Who looks on: `silent`, `on_progress`, `counters`, `log_lines`, `tee_observer`, or your own.
     template <observer O>
     [[nodiscard]] auto with_observer(O o) && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, O, Connector, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(renew),
-            std::move(verify),     std::move(o),       std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(o), std::move(connect), std::move(background));
     }
     /// Streams to servers: `tcp_connector`, or your own.
     template <class C>
+        requires byte_connector<C, asio::any_io_executor>
     [[nodiscard]] auto with_connector(C c) && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, C, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(renew),
-            std::move(verify),     std::move(observe), std::move(c),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(c), std::move(background));
     }
     /// The clock that rules all waiting; `T` has a member template `type<Executor>`, a timer with
     /// the interface of Asio's `basic_waitable_timer`.
     template <class T>
     [[nodiscard]] auto with_timer() && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, Connector, T,
-                        Background>{std::move(plan),       std::move(lanes),   std::move(renew),
-                                    std::move(verify),     std::move(observe), std::move(connect),
-                                    std::move(background), std::move(control), windows};
+        return std::move(*this).template with<T>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
     /// Where blocking work runs: `own_thread`, `same_thread`.
     template <class B>
     [[nodiscard]] auto with_background(B b) && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, Connector, Timer, B>{
-            std::move(plan),   std::move(lanes),   std::move(renew),
-            std::move(verify), std::move(observe), std::move(connect),
-            std::move(b),      std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(b));
     }
     /// The handle by which the download is to be steered.
     [[nodiscard]] policies with_control(cleave::control c) && {
         control = std::move(c);
         return std::move(*this);
     }
-    /// Sizes of the engine's windows: grants, the opening request.
+    /// Sizes of the engine's windows: grants, the opening request, what idle lanes take.
     [[nodiscard]] policies with_windows(engine_windows w) && {
         windows = w;
         return std::move(*this);
     }
+
+  private:
+    template <class T, class P, class L, class R, class V, class W, class O, class C, class B>
+    [[nodiscard]] auto with(P p, L l, R r, V v, W w, O o, C c, B b) && {
+        return policies<P, L, R, V, W, O, C, T, B>{
+            std::move(p), std::move(l), std::move(r), std::move(v),       std::move(w),
+            std::move(o), std::move(c), std::move(b), std::move(control), windows};
+    }
+};
+
+/// What downloads share: idle connections, and a rate. A copy is a handle on the same session, and
+/// may be used from any thread; what is shared lives as long as a handle or a download with it.
+///
+///     cleave::session s{10_MB};
+///     cleave::download(url, path, s.policies().with_lanes(cleave::fixed_lanes{4}));
+class session {
+  public:
+    /// `bytes_a_second`: of all downloads together; 0 for no limit.
+    explicit session(std::uint64_t bytes_a_second = 0, connection_pool pool = connection_pool{})
+        : pool_(std::move(pool)), pace_(bytes_a_second) {}
+
+    /// Policies for one download of the session, to be made more particular.
+    [[nodiscard]] auto policies() const {
+        return cleave::policies<>{}.with_connector(tcp_connector{pool_}).with_pace(pace_);
+    }
+    /// From now on so many bytes a second, of all downloads together; 0 for no limit.
+    void rate(std::uint64_t bytes_a_second) const { token_bucket{pace_}.set_rate(bytes_a_second); }
+    /// The idle connections.
+    [[nodiscard]] connection_pool pool() const { return pool_; }
+
+  private:
+    connection_pool pool_;
+    token_bucket pace_;
 };
 
 namespace detail {

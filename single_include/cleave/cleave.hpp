@@ -43,6 +43,9 @@ enum class error {
     sink_too_small,
     object_too_large,
     sink_not_readable,
+    window_too_small,
+    pieces_do_not_match_size,
+    sink_cannot_restart,
 
     // The server's reply cannot be trusted as HTTP.
     malformed_head = 200,
@@ -67,6 +70,7 @@ enum class error {
     range_not_satisfiable,
     unexpected_status,
     validator_missing,
+    digest_not_sent,
 
     // The object is another one.
     object_changed = 400,
@@ -191,7 +195,10 @@ enum class cause {
     case error::sink_needs_size:
     case error::sink_too_small:
     case error::object_too_large:
-    case error::sink_not_readable: return cause::configuration;
+    case error::sink_not_readable:
+    case error::window_too_small:
+    case error::pieces_do_not_match_size:
+    case error::sink_cannot_restart: return cause::configuration;
 
     case error::multipart_reply:
     case error::coded_reply:
@@ -203,6 +210,7 @@ enum class cause {
     case error::proxy_authentication_required:
     case error::unavailable_for_legal_reasons:
     case error::client_error:
+    case error::digest_not_sent:
     case error::deadline_exceeded: return cause::permanent;
 
     case error::cancelled: return cause::cancelled;
@@ -257,6 +265,16 @@ enum class cause {
     case error::sink_not_readable:
         return "a digest is wanted, but the sink cannot be read back to check it; use a sink that "
                "can, or no digest";
+    case error::window_too_small:
+        return "the window of the sink is too small; give it a whole number of chunks, at least "
+               "one, and room for a piece where digests of pieces are wanted";
+    case error::pieces_do_not_match_size:
+        return "the digests of pieces are not for an object of this size; give one for each piece "
+               "of the whole object";
+    case error::sink_cannot_restart:
+        return "the server sends no ranges and nothing to tell its object by, so a broken download "
+               "must begin again, but the sink cannot take back what it handed on; give a digest, "
+               "or use a sink that can";
 
     case error::malformed_head:
         return "the server's reply is not valid HTTP; check that the URL leads to a web server";
@@ -311,6 +329,9 @@ enum class cause {
     case error::validator_missing:
         return "a reply lacks the ETag that the first one had, so it cannot be told whether the "
                "object is still the same; use one lane, or another server";
+    case error::digest_not_sent:
+        return "the server was asked for a digest of the object (Want-Repr-Digest) and sent none "
+               "that can be used; give the digest yourself, or do without";
 
     case error::object_changed:
         return "the object changed on the server while it was downloaded; start again to get the "
@@ -1275,6 +1296,12 @@ class segment_set {
 namespace cleave {
 inline namespace literals {
 
+[[nodiscard]] constexpr std::uint64_t operator""_kB(unsigned long long n) noexcept {
+    return std::uint64_t{n} * 1'000;
+}
+[[nodiscard]] constexpr std::uint64_t operator""_MB(unsigned long long n) noexcept {
+    return std::uint64_t{n} * 1'000'000;
+}
 [[nodiscard]] constexpr std::uint64_t operator""_KiB(unsigned long long n) noexcept {
     return std::uint64_t{n} << 10;
 }
@@ -2504,6 +2531,179 @@ inline void admit(response_head const& head, lease const& asked, segment wanted,
 
 } // namespace cleave
 
+// ---- cleave/http/repr_digest.hpp ----
+
+// Reads Repr-Digest, the field by which a server says the digest of a whole representation, in
+// replies to ranges too. Hashes nothing, and compares nothing.
+
+namespace cleave {
+
+/// What a Repr-Digest says (RFC 9530, section 3), as far as it is of use.
+struct repr_digest {
+    enum class algorithm : std::uint8_t { sha256, sha512 };
+    algorithm is = algorithm::sha256;
+    /// The first 32 or 64 of these; zeros behind them.
+    std::array<std::byte, 64> bytes{};
+
+    [[nodiscard]] constexpr std::span<std::byte const> view() const noexcept {
+        return std::span{bytes}.first(is == algorithm::sha512 ? 64 : 32);
+    }
+
+    friend constexpr bool operator==(repr_digest const&, repr_digest const&) = default;
+};
+
+/// Reads a Repr-Digest, `sha-256=:...:, sha-512=:...:`, and gives the strongest digest in it. Where
+/// a reply has several such lines, their values are to be joined by ", " before.
+///
+/// The value is a dictionary of byte sequences (RFC 8941, section 3.2), in which the last of equal
+/// keys counts, and parameters are passed over. Algorithms other than sha-256 and sha-512 are
+/// passed over too, also those that RFC 9530 deprecates (section 5). None where nothing is left,
+/// and none for a value that breaks the grammar or holds a sha-256 or sha-512 of another length,
+/// or in base64 without its padding or with bits to spare.
+[[nodiscard]] constexpr std::optional<repr_digest>
+parse_repr_digest(std::string_view text) noexcept;
+
+namespace detail {
+
+[[nodiscard]] constexpr int base64_value(char c) noexcept {
+    if (c >= 'A' && c <= 'Z') return c - 'A';
+    if (c >= 'a' && c <= 'z') return c - 'a' + 26;
+    if (http_is_digit(c)) return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/// Fills `to` from base64 (RFC 4648, section 4) of exactly so many bytes.
+[[nodiscard]] constexpr bool read_base64(std::string_view text, std::span<std::byte> to) noexcept {
+    std::size_t const digits = (to.size() * 8 + 5) / 6;
+    if (text.size() != (to.size() + 2) / 3 * 4) return false;
+    if (text.find_first_not_of('=', digits) != std::string_view::npos) return false;
+    unsigned bits = 0;
+    unsigned count = 0; // of bits that are not in `to` yet
+    std::size_t at = 0;
+    for (char const c : text.substr(0, digits)) {
+        int const value = base64_value(c);
+        if (value < 0) return false;
+        bits = (bits << 6 | static_cast<unsigned>(value)) & 0xfff;
+        count += 6;
+        if (count < 8) continue;
+        count -= 8;
+        to[at++] = static_cast<std::byte>(bits >> count & 0xff);
+    }
+    return (bits & ((1U << count) - 1)) == 0;
+}
+
+/// Takes the parts of a dictionary (RFC 8941, section 4.2) off the front of a text; after one that
+/// does not fit, `good` is false.
+struct dictionary_reader {
+    std::string_view rest;
+    bool good = true;
+
+    constexpr bool take(char c) noexcept {
+        if (!rest.starts_with(c)) return false;
+        rest.remove_prefix(1);
+        return true;
+    }
+    template <class Test>
+    constexpr std::string_view take_while(Test test) noexcept {
+        std::size_t n = 0;
+        while (n != rest.size() && test(rest[n])) ++n;
+        std::string_view const part = rest.substr(0, n);
+        rest.remove_prefix(n);
+        return part;
+    }
+    constexpr std::string_view key() noexcept {
+        auto const lower = [](char c) { return (c >= 'a' && c <= 'z') || c == '*'; };
+        good = good && !rest.empty() && lower(rest.front());
+        return take_while([=](char c) {
+            return lower(c) || http_is_digit(c) || c == '_' || c == '-' || c == '.';
+        });
+    }
+    /// What stands between the colons, in base64.
+    constexpr std::string_view byte_sequence() noexcept {
+        good = good && take(':');
+        auto const text = take_while([](char c) { return base64_value(c) >= 0 || c == '='; });
+        good = good && take(':');
+        return text;
+    }
+    /// A value of whatever kind.
+    constexpr void item() noexcept {
+        auto const letter = [](char c) { return http_lower(c) >= 'a' && http_lower(c) <= 'z'; };
+        if (rest.starts_with(':')) {
+            byte_sequence();
+        } else if (take('"')) {
+            quoted();
+        } else if (take('?')) {
+            good = good && (take('0') || take('1'));
+        } else if (!rest.empty() && (letter(rest.front()) || rest.front() == '*')) {
+            take_while([](char c) { return http_is(c, http_token) || c == ':' || c == '/'; });
+        } else {
+            number();
+        }
+    }
+    constexpr void parameters() noexcept {
+        while (good && take(';')) {
+            take_while([](char c) { return c == ' '; });
+            key();
+            if (take('=')) item();
+        }
+    }
+
+  private:
+    /// The rest of a string, behind its first quote.
+    constexpr void quoted() noexcept {
+        while (good && !take('"')) {
+            if (take('\\'))
+                good = rest.starts_with('"') || rest.starts_with('\\');
+            else
+                good = !rest.empty() && rest.front() >= ' ' && rest.front() <= '~';
+            if (good) rest.remove_prefix(1);
+        }
+    }
+    constexpr void number() noexcept {
+        take('-');
+        std::size_t const whole = take_while(http_is_digit).size();
+        if (take('.')) {
+            std::size_t const fraction = take_while(http_is_digit).size();
+            good = good && whole >= 1 && whole <= 12 && fraction >= 1 && fraction <= 3;
+        } else {
+            good = good && whole >= 1 && whole <= 15;
+        }
+    }
+};
+
+} // namespace detail
+
+constexpr std::optional<repr_digest> parse_repr_digest(std::string_view text) noexcept {
+    std::optional<std::string_view> sha256;
+    std::optional<std::string_view> sha512;
+    auto const blank = [](char c) { return c == ' ' || c == '\t'; };
+    detail::dictionary_reader read{text};
+    read.take_while([](char c) { return c == ' '; });
+    do {
+        std::string_view const key = read.key();
+        read.good = read.good && read.take('=');
+        std::string_view const value = read.byte_sequence();
+        read.parameters();
+        if (!read.good) return std::nullopt;
+        if (key == "sha-256") sha256 = value;
+        if (key == "sha-512") sha512 = value;
+        read.take_while(blank);
+        if (read.rest.empty()) break;
+        read.good = read.take(',');
+        read.take_while(blank);
+    } while (read.good);
+    if (!read.good || (!sha256 && !sha512)) return std::nullopt;
+
+    repr_digest to;
+    if (sha256 && !detail::read_base64(*sha256, std::span{to.bytes}.first(32))) return std::nullopt;
+    if (!sha512) return to;
+    to.is = repr_digest::algorithm::sha512;
+    if (!detail::read_base64(*sha512, to.bytes)) return std::nullopt;
+    return to;
+}
+
+} // namespace cleave
+
 // ---- cleave/http/request_head.hpp ----
 
 // Writes a request's head: what to get, which part of it, and the caller's headers, checked so that
@@ -2647,6 +2847,93 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
 // What a file is to a sink: a partial beside its target, written anywhere, made durable, and put
 // under its final name in one step. In production it is the system's; in tests it may be memory.
 
+// ---- cleave/os/mapping.hpp ----
+
+// A file of the system as memory: mmap, msync. Knows nothing of names, or of who fills it.
+
+#include <sys/mman.h>
+
+#include <cerrno>
+
+namespace cleave {
+
+/// The first bytes of a file as memory that is shared with it: what is put there is in the file.
+/// Move-only. It does not need the file to stay open.
+///
+/// A load or a store where the file has no bytes, because somebody cut it or because its disk is
+/// full, raises SIGBUS. A system call that is given such memory answers EFAULT instead, or with the
+/// bytes up to there. Behind the end of the file but within its last page both go through, and what
+/// is put there is lost.
+class mapping {
+  public:
+    mapping() = default;
+    /// `size` bytes of the file open at `fd` for reading and writing. A size that memory cannot
+    /// have is `errc::value_too_large`; of 0 bytes it is empty.
+    mapping(int fd, std::uint64_t size, std::error_code& ec) {
+        if (!std::in_range<std::size_t>(size)) {
+            ec = std::make_error_code(std::errc::value_too_large);
+            return;
+        }
+        auto const n = static_cast<std::size_t>(size);
+        if (n == 0) return;
+        void* const at = ::mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (at == MAP_FAILED)
+            fail(ec);
+        else
+            bytes_ = {static_cast<std::byte*>(at), n};
+    }
+    mapping(mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+    mapping& operator=(mapping&& other) noexcept {
+        mapping taken(std::move(other));
+        std::swap(bytes_, taken.bytes_);
+        return *this;
+    }
+    ~mapping() {
+        if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+    }
+
+    [[nodiscard]] std::span<std::byte> bytes() const noexcept { return bytes_; }
+
+    /// Hands what was put there to the file and waits for the disk to have it. msync(2): "without
+    /// use of this call, there is no guarantee that changes are written back before munmap(2) is
+    /// called". It says nothing of the file's length and of where its blocks are: to survive a
+    /// power cut, fsync(2) of the file comes after it. On Linux that call alone would write both.
+    void sync(std::error_code& ec) {
+        if (!bytes_.empty() && ::msync(bytes_.data(), bytes_.size(), MS_SYNC) != 0) fail(ec);
+    }
+
+    /// From now on a store is a fault.
+    void protect(std::error_code& ec) {
+        if (!bytes_.empty() && ::mprotect(bytes_.data(), bytes_.size(), PROT_READ) != 0) fail(ec);
+    }
+
+  private:
+    static void fail(std::error_code& ec) noexcept { ec = {errno, std::system_category()}; }
+
+    std::span<std::byte> bytes_;
+};
+
+/// A finished file as memory, to be read only. Move-only; empty when made from nothing.
+///
+/// It is the file: whoever writes to that changes these bytes, and whoever cuts it makes reading
+/// them a SIGBUS. Replacing it by another file, as a rename does, or removing it harms nothing.
+class mapped_bytes {
+  public:
+    mapped_bytes() = default;
+    /// Protects `from`; empty if that fails.
+    mapped_bytes(mapping from, std::error_code& ec) {
+        from.protect(ec);
+        if (!ec) mapping_ = std::move(from);
+    }
+
+    [[nodiscard]] std::span<std::byte const> bytes() const noexcept { return mapping_.bytes(); }
+
+  private:
+    mapping mapping_;
+};
+
+} // namespace cleave
+
 #include <concepts>
 
 namespace cleave {
@@ -2682,6 +2969,19 @@ concept file = std::move_constructible<F> &&
                    { f.discard() } noexcept;
                };
 
+/// A file `f` that can also be memory.
+///
+/// | expression                | meaning                                                        |
+/// |---------------------------|----------------------------------------------------------------|
+/// | `f.map(size, ec)`         | its first `size` bytes, all there, as memory: a `mapping`      |
+///
+/// What `write_at` and the memory put into the file, `read_at` and the memory give back. Models:
+/// `posix_file`, on systems where files and memory share one cache, as on Linux.
+template <class F>
+concept mappable_file = file<F> && requires(F& f, std::uint64_t size, std::error_code& ec) {
+    { f.map(size, ec) } -> std::same_as<mapping>;
+};
+
 } // namespace cleave
 
 // ---- cleave/os/posix_file.hpp ----
@@ -2692,8 +2992,6 @@ concept file = std::move_constructible<F> &&
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
 
 namespace cleave {
 
@@ -2821,6 +3119,10 @@ class posix_file {
         }
     }
 
+    [[nodiscard]] mapping map(std::uint64_t size, std::error_code& ec) const {
+        return {fd_, size, ec};
+    }
+
     void resize(std::uint64_t size, std::error_code& ec) {
         if (size > max_size) {
             ec = std::make_error_code(std::errc::file_too_large);
@@ -2902,7 +3204,7 @@ class posix_file {
     std::string path_;
 };
 
-static_assert(file<posix_file>);
+static_assert(mappable_file<posix_file>);
 
 } // namespace cleave
 
@@ -2921,6 +3223,8 @@ struct plan_state {
     std::uint64_t owed = 0;
     /// How many lanes the lane rule wants.
     std::uint32_t lanes = 1;
+    /// Bytes that lanes hold and have not brought yet. With `owed` it is all that is still to come.
+    std::uint64_t outstanding = 0;
 };
 
 /// Why a planner cannot plan what is asked for, with the bytes by name.
@@ -2984,8 +3288,10 @@ struct plan_fault {
 /// 3. Equal arguments give equal answers.
 /// 4. `next` is not called when `fault` has found something.
 ///
+/// A planner need not care for slow lanes or the end of a download: the ledger divides what slow
+/// lanes hold among idle ones whatever the planner (see engine/ledger.hpp).
 /// Called on the download's strand each time a lane is free; must not block or allocate.
-/// Models: `even_split`, `fixed_size`, `listed_segments`.
+/// Models: `guided`, `even_split`, `fixed_size`, `listed_segments`.
 template <class P>
 concept range_planner = std::move_constructible<P> &&
                         requires(P const& p, segment gap, plan_state const& s) {
@@ -3101,6 +3407,47 @@ struct fixed_size {
 };
 
 static_assert(range_planner<fixed_size>);
+
+} // namespace cleave
+
+// ---- cleave/plan/guided.hpp ----
+
+// To each lane its fair share of what is still to come: large segments first, small ones at the
+// end. Knows only the numbers it is shown.
+
+namespace cleave {
+
+/// Guided self-scheduling (Polychronopoulos and Kuck, 1987): a segment is one part in
+/// `lanes * shares` of all that is still to come, rounded up, and never smaller than `least`.
+///
+/// What lanes hold counts as still to come, because idle lanes get some of it in the end. So lanes
+/// that ask at the same time get the same, and one that asks later gets a share of what is left
+/// then. In a plan worked out alone nobody holds anything, and sizes shrink from the first on.
+struct guided {
+    /// Bytes; 0 counts as 1. Fewer are asked for only where the gap has no more.
+    std::uint64_t least = std::uint64_t{256} << 10;
+    /// Segments that a lane gets for its share, if all are equally fast; 0 counts as 1.
+    std::uint32_t shares = 1;
+
+    [[nodiscard]] constexpr segment next(segment gap, plan_state const& s) const noexcept {
+        std::uint64_t const smallest = std::max<std::uint64_t>(least, 1);
+        std::uint64_t const size = std::max(share(s), smallest);
+        std::uint64_t const left = gap.last - gap.first;
+        // What would remain is taken along when it is less than a segment should be.
+        if (left < size || left - size < smallest - 1) return gap;
+        return {gap.first, gap.first + (size - 1)};
+    }
+
+  private:
+    [[nodiscard]] constexpr std::uint64_t share(plan_state const& s) const noexcept {
+        std::uint64_t const to_come = s.owed + std::min(s.outstanding, max_offset - s.owed);
+        std::uint64_t const parts =
+            std::max<std::uint64_t>(s.lanes, 1) * std::max<std::uint64_t>(shares, 1);
+        return to_come / parts + (to_come % parts == 0 ? 0 : 1);
+    }
+};
+
+static_assert(range_planner<guided>);
 
 } // namespace cleave
 
@@ -3270,18 +3617,34 @@ template <range_planner Planner>
 
 } // namespace cleave
 
+// ---- cleave/lanes/adaptive_lanes.hpp ----
+
+// As many lanes as pay. Learns from rates and refusals alone how many a server serves well.
+
 // ---- cleave/lanes/concept.hpp ----
 
 // How many lanes. A lane is one connection's life; the rule says how many there may be now.
 
 namespace cleave {
 
-/// What a lane rule may look at.
+/// What a lane rule may look at. Counts are since the start of the download.
 struct lanes_state {
     /// Lanes that are connecting, connected or about to try again.
     std::uint32_t running = 0;
-    /// Lanes that have been given up since the start.
+    /// Lanes that have been given up.
     std::uint32_t given_up = 0;
+    /// Lanes on which body bytes are arriving, or could be if they were let.
+    std::uint32_t receiving = 0;
+    /// Times a server would not have a lane: 429, 503, a refused or reset connection, or one that
+    /// was closed before a byte of a reply.
+    std::uint32_t refusals = 0;
+    /// Body bytes that have arrived, over all lanes.
+    std::uint64_t bytes = 0;
+    /// Of a steady clock; never goes back.
+    std::chrono::nanoseconds now{0};
+    /// Whether something other than the server holds the lanes back: a pause, a rate limit, a
+    /// sink without room. Rates say nothing of the server then.
+    bool held_back = false;
 };
 
 /// A lane rule `l`.
@@ -3294,14 +3657,205 @@ struct lanes_state {
 /// Laws:
 /// 1. `most()` is the same at every call; memory for that many lanes is taken at the start.
 /// 2. An answer above `most()` counts as `most()`, one of 0 as 1.
+/// 3. Lanes beyond the answer finish the lease they have; those that wait to try again do not.
 ///
-/// Called on the download's strand whenever a lane comes or goes; must not block or allocate.
-/// Models: `fixed_lanes`.
+/// Called on the download's strand whenever a lane comes or goes, and several times a second while
+/// bytes arrive; must not block or allocate. Models: `fixed_lanes`, `adaptive_lanes`.
 template <class L>
 concept lane_rule = std::move_constructible<L> && requires(L& l, L const& c, lanes_state const& s) {
     { c.most() } noexcept -> std::same_as<std::uint32_t>;
     { l.want(s) } noexcept -> std::same_as<std::uint32_t>;
 };
+
+} // namespace cleave
+
+namespace cleave {
+
+/// Begins with a few lanes and doubles their number as long as each doubling brings clearly more
+/// bytes a second, as slow start does (RFC 5681, section 3.1); a growth that does not is taken
+/// back. Then it stays there and looks again after a long while: whether half as many more pay.
+///
+/// A server that refuses lanes wants no more than it was serving then. From the first refusal on,
+/// one more at a time is tried, and only after the long while: a limit of two connections is found
+/// and lived with. A lane that was served and is lost once is no sign of a limit.
+///
+/// While something other than the server holds the lanes back, rates are not looked at.
+class adaptive_lanes {
+  public:
+    struct settings {
+        /// Lanes to begin with; at least 1, at most `most`.
+        std::uint32_t first = 2;
+        /// At least 1.
+        std::uint32_t most = 16;
+        /// For how long a rate is measured; 1 ms to 1 h.
+        std::chrono::nanoseconds look = std::chrono::milliseconds{500};
+        /// The long while; at least a look, at most a week. Each growth in vain doubles it, up to
+        /// 16 times, and one that pays ends that.
+        std::chrono::nanoseconds again = std::chrono::seconds{30};
+    };
+
+    constexpr adaptive_lanes() noexcept : adaptive_lanes(settings{}) {}
+    /// Settings out of bounds count as the nearest within.
+    explicit constexpr adaptive_lanes(settings const& s) noexcept
+        : most_(std::max<std::uint32_t>(s.most, 1)),
+          look_(std::clamp<std::chrono::nanoseconds>(s.look, std::chrono::milliseconds{1},
+                                                     std::chrono::hours{1})),
+          again_(std::clamp<std::chrono::nanoseconds>(s.again, look_, std::chrono::hours{7 * 24})),
+          want_(std::clamp<std::uint32_t>(s.first, 1, most_)), pause_(again_) {}
+
+    [[nodiscard]] constexpr std::uint32_t most() const noexcept { return most_; }
+    [[nodiscard]] constexpr std::uint32_t want(lanes_state const& s) noexcept {
+        if (!std::exchange(begun_, true)) {
+            changed_ = served_since_ = s.now;
+            measure_anew(s);
+        }
+        remember_served(s);
+        if (s.refusals != refusals_)
+            refused(s);
+        else if (s.held_back)
+            measure_anew(s);
+        else
+            measure(s);
+        return want_;
+    }
+
+  private:
+    using nanoseconds = std::chrono::nanoseconds;
+
+    // ---- refusals -------------------------------------------------------------------------
+
+    constexpr void remember_served(lanes_state const& s) noexcept {
+        if (s.now - served_since_ >= look_) {
+            served_before_ = std::exchange(served_, 0);
+            served_since_ = s.now;
+        }
+        served_ = std::max(served_, s.receiving);
+    }
+    // How many received at once lately: between two leases a lane does not for a moment.
+    [[nodiscard]] constexpr std::uint32_t served() const noexcept {
+        return std::max(served_, served_before_);
+    }
+
+    constexpr void refused(lanes_state const& s) noexcept {
+        refusals_ = s.refusals;
+        measure_anew(s);
+        // Lanes that were begun together are refused one after another.
+        nanoseconds const since_last = s.now - refused_at_;
+        if (was_refused_ && since_last < look_) return;
+        bool const again_so_soon = was_refused_ && since_last < 10 * look_;
+        was_refused_ = true;
+        refused_at_ = s.now;
+
+        std::uint32_t allowed = std::max<std::uint32_t>(served(), 1);
+        if (allowed >= want_) {
+            // All were served, and one was lost.
+            if (!on_trial() && !again_so_soon) return;
+            allowed = std::max<std::uint32_t>(want_ - 1, 1);
+        }
+        by_one_ = true;
+        settle(allowed, s.now);
+    }
+
+    // ---- rates ----------------------------------------------------------------------------
+
+    // The next look is not counted: lanes that come, or come back, are not up to speed at once.
+    constexpr void measure_anew(lanes_state const& s) noexcept {
+        begin_look(s);
+        warming_up_ = true;
+    }
+    constexpr void begin_look(lanes_state const& s) noexcept {
+        look_since_ = s.now;
+        look_bytes_ = s.bytes;
+    }
+
+    constexpr void measure(lanes_state const& s) noexcept {
+        // New lanes are waited for, but not for ever: there may be nothing for them to do.
+        bool const some_to_come = s.receiving < want_ && s.now - changed_ < 4 * look_;
+        if (some_to_come || served() == 0) return measure_anew(s);
+        nanoseconds const time = s.now - look_since_;
+        if (time < look_) return;
+        double const rate =
+            static_cast<double>(s.bytes - look_bytes_) / static_cast<double>(time.count());
+        begin_look(s);
+        if (std::exchange(warming_up_, false)) return;
+        judge(rate, s.now);
+    }
+
+    constexpr void judge(double rate, nanoseconds now) noexcept {
+        if (on_trial()) {
+            if (!pays(rate)) return settle(before_, now);
+            before_ = 0;
+            pause_ = again_;
+        } else if (rate <= 0 || (settled_ && now - settled_at_ < pause_)) {
+            return;
+        }
+        grow(rate, now);
+    }
+
+    constexpr void grow(double rate, nanoseconds now) noexcept {
+        std::uint32_t step = want_;
+        if (settled_) step = std::max<std::uint32_t>(want_ / 2, 1);
+        if (by_one_) step = 1;
+        step = std::min(step, most_ - want_);
+        if (step == 0) return settle(want_, now);
+        before_ = want_;
+        rate_before_ = rate;
+        change(want_ + step, now);
+    }
+
+    // A growth pays that brings a quarter of what it would if every lane had a rate of its own.
+    [[nodiscard]] constexpr bool pays(double rate) const noexcept {
+        double const growth = static_cast<double>(want_ - before_) / before_;
+        return rate > rate_before_ * (1 + std::max(growth / 4, 1.0 / 16));
+    }
+
+    // ---- what it is about -----------------------------------------------------------------
+
+    [[nodiscard]] constexpr bool on_trial() const noexcept { return before_ != 0; }
+    constexpr void settle(std::uint32_t lanes, nanoseconds now) noexcept {
+        // The growth that ends slow start was not in vain: it has found out how many pay.
+        if (on_trial() && settled_) pause_ = std::min(2 * pause_, 16 * again_);
+        before_ = 0;
+        settled_ = true;
+        settled_at_ = now;
+        change(lanes, now);
+    }
+    constexpr void change(std::uint32_t lanes, nanoseconds now) noexcept {
+        want_ = lanes;
+        changed_ = now;
+        warming_up_ = true;
+    }
+
+    std::uint32_t most_;
+    nanoseconds look_;
+    nanoseconds again_;
+
+    bool begun_ = false;
+    std::uint32_t want_;
+    nanoseconds changed_{0};
+    // How many there were before the growth that is on trial, and what they brought; 0: none is.
+    std::uint32_t before_ = 0;
+    double rate_before_ = 0;
+    // Whether slow start is over, since when it stays as it is, and how long it will.
+    bool settled_ = false;
+    nanoseconds settled_at_{0};
+    nanoseconds pause_;
+
+    nanoseconds look_since_{0};
+    std::uint64_t look_bytes_ = 0;
+    bool warming_up_ = true;
+
+    std::uint32_t served_ = 0;
+    std::uint32_t served_before_ = 0;
+    nanoseconds served_since_{0};
+
+    std::uint32_t refusals_ = 0;
+    bool was_refused_ = false;
+    nanoseconds refused_at_{0};
+    bool by_one_ = false;
+};
+
+static_assert(lane_rule<adaptive_lanes>);
 
 } // namespace cleave
 
@@ -3463,6 +4017,14 @@ concept hasher =
         { h.finish(ec) } -> std::same_as<digest_value>;
     };
 
+/// The pieces of an object that a verifier knows digests of.
+struct piece_expectation {
+    /// Bytes of each piece, the last one as long as there are bytes; 0 where there are no pieces.
+    std::uint64_t size = 0;
+    /// How many pieces there are.
+    std::uint64_t count = 0;
+};
+
 /// A content verifier `v`.
 ///
 /// | expression        | meaning                                                              |
@@ -3473,12 +4035,31 @@ concept hasher =
 /// | `v.make_hasher()` | a hasher for this expectation; const                                 |
 /// | `v.matches(d)`    | whether the object's digest is as expected, `bool`; `noexcept`       |
 ///
+/// Optional, for digests of pieces:
+///
+/// | expression               | meaning                                                       |
+/// |--------------------------|---------------------------------------------------------------|
+/// | `v.pieces()`             | const: their size and number, `piece_expectation`; `noexcept` |
+/// | `v.make_piece_hasher()`  | const: a hasher for one piece after the other, `hasher_type`  |
+/// | `v.matches_piece(i, d)`  | whether piece `i` has this digest, `bool`; `noexcept`         |
+///
+/// Optional, for what the server says of its object (RFC 9530):
+///
+/// | expression     | meaning                                                                  |
+/// |----------------|--------------------------------------------------------------------------|
+/// | `v.asks()`     | const: value of a Want-Repr-Digest field to send; none when empty        |
+/// | `v.learn(f)`   | told the Repr-Digest of the first accepted reply, empty where there is   |
+/// |                | none, `std::string_view`; an `std::error_code` ends the download         |
+///
 /// Laws:
-/// 1. `wanted()` is the same at every call.
+/// 1. `wanted()` is the same at every call, but that `learn` may change it.
 /// 2. When `wanted()`, no download ends well unless `matches` has said yes to the digest of
 ///    exactly the bytes that are published.
+/// 3. Where there are pieces, no download ends well unless `matches_piece` has said yes to the
+///    digest of each. A piece that it says no to is fetched again, alone.
 ///
-/// Called on the download's strand; must not block. Models: `no_verification`, `digest`.
+/// `make_hasher` and `make_piece_hasher` are called after `learn`, `matches` only while `wanted()`;
+/// `pieces()` never changes. Called on the download's strand; must not block. Models: `no_verification`, `digest`, `piece_digests`, `server_digest`.
 template <class V>
 concept content_verifier = std::move_constructible<V> && hasher<typename V::hasher_type> &&
                            requires(V& v, V const& c, digest_value const& d) {
@@ -3488,6 +4069,33 @@ concept content_verifier = std::move_constructible<V> && hasher<typename V::hash
                                { v.matches(d) } noexcept -> std::same_as<bool>;
                            };
 
+/// A verifier that knows digests of pieces.
+template <class V>
+concept piece_verifier =
+    content_verifier<V> &&
+    requires(V& v, V const& c, std::uint64_t index, digest_value const& d) {
+        { c.pieces() } noexcept -> std::same_as<piece_expectation>;
+        { c.make_piece_hasher() } -> std::same_as<typename V::hasher_type>;
+        { v.matches_piece(index, d) } noexcept -> std::same_as<bool>;
+    };
+
+/// A verifier that listens to what the server says of its object.
+template <class V>
+concept learning_verifier =
+    content_verifier<V> && requires(V& v, V const& c, std::string_view field) {
+        { c.asks() } noexcept -> std::convertible_to<std::string_view>;
+        { v.learn(field) } -> std::same_as<std::error_code>;
+    };
+
+/// The pieces of a verifier, none where it knows of none.
+template <content_verifier V>
+[[nodiscard]] constexpr piece_expectation pieces_of(V const& v) noexcept {
+    if constexpr (piece_verifier<V>)
+        return v.pieces();
+    else
+        return {};
+}
+
 } // namespace cleave
 
 // ---- cleave/verify/digest.hpp ----
@@ -3496,11 +4104,57 @@ concept content_verifier = std::move_constructible<V> && hasher<typename V::hash
 
 namespace cleave {
 
-enum class digest_algorithm : std::uint8_t { sha256, sha512 };
+/// SHA-1 and MD5 are for manifests of old. They find bytes that were damaged by accident; an
+/// attacker can make other bytes of the same digest.
+enum class digest_algorithm : std::uint8_t { sha256, sha512, sha1, md5 };
+
+/// The names that RFC 9530 and Metalink use: "sha-256", "sha-512", "sha-1", "md5".
+[[nodiscard]] constexpr char const* to_string(digest_algorithm a) noexcept {
+    switch (a) {
+    case digest_algorithm::sha256: return "sha-256";
+    case digest_algorithm::sha512: return "sha-512";
+    case digest_algorithm::sha1: return "sha-1";
+    case digest_algorithm::md5: return "md5";
+    }
+    return "unknown";
+}
 
 /// Bytes of a digest of this algorithm.
 [[nodiscard]] constexpr std::size_t digest_size(digest_algorithm a) noexcept {
-    return a == digest_algorithm::sha512 ? 64 : 32;
+    switch (a) {
+    case digest_algorithm::sha256: return 32;
+    case digest_algorithm::sha512: return 64;
+    case digest_algorithm::sha1: return 20;
+    case digest_algorithm::md5: return 16;
+    }
+    return 0;
+}
+
+namespace detail {
+/// Equal without regard to case, dashes and underscores.
+[[nodiscard]] constexpr bool same_algorithm_name(std::string_view a, std::string_view b) noexcept {
+    auto const next = [](std::string_view& text) {
+        while (text.starts_with('-') || text.starts_with('_')) text.remove_prefix(1);
+        if (text.empty()) return -1;
+        int const c = static_cast<unsigned char>(text.front());
+        text.remove_prefix(1);
+        return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+    };
+    for (;;) {
+        int const c = next(a);
+        if (c != next(b)) return false;
+        if (c == -1) return true;
+    }
+}
+} // namespace detail
+
+/// Reads an algorithm's name as manifests write it: "sha-256", "SHA256", "Sha_256".
+[[nodiscard]] constexpr std::optional<digest_algorithm>
+parse_digest_algorithm(std::string_view name) noexcept {
+    for (auto const a : {digest_algorithm::sha256, digest_algorithm::sha512, digest_algorithm::sha1,
+                         digest_algorithm::md5})
+        if (detail::same_algorithm_name(name, to_string(a))) return a;
+    return std::nullopt;
 }
 
 /// Reads hexadecimal digits of either case, exactly as many as the algorithm needs.
@@ -3522,7 +4176,8 @@ enum class digest_algorithm : std::uint8_t { sha256, sha512 };
     return value;
 }
 
-/// The object's digest must be the one given. `Hasher` is constructed from the algorithm.
+/// The object's digest must be the one given. `Hasher` is constructed from the algorithm; one that
+/// cannot do an algorithm says so in its `reset`.
 template <hasher Hasher>
 class basic_digest {
   public:
@@ -3578,6 +4233,244 @@ static_assert(content_verifier<no_verification>);
 
 // Hashing by OpenSSL's EVP interface (3.0 upwards). The only header of this folder that needs it.
 
+// ---- cleave/verify/piece_digests.hpp ----
+
+// Each piece of the object must have its given digest. A piece that has another is fetched again,
+// alone, where a digest of the whole can only say that something is wrong.
+
+// ---- cleave/verify/piece_list.hpp ----
+
+// Digests of an object's pieces as data, and the plain text they may come in. Hashes nothing and
+// reads no file.
+
+namespace cleave {
+
+/// The digests of an object's pieces, from the first to the last, as a manifest lists them.
+struct piece_list {
+    digest_algorithm algorithm = digest_algorithm::sha256;
+    /// Bytes of each piece; the last one has as many as there are.
+    std::uint64_t piece_size = 0;
+    /// One digest behind the other, each of `digest_size(algorithm)` bytes.
+    std::vector<std::byte> digests;
+
+    /// Adds the digest of the next piece; not one that cannot be read.
+    [[nodiscard]] bool add(std::string_view hex) {
+        auto const value = parse_digest(algorithm, hex);
+        if (value) digests.insert(digests.end(), value->view().begin(), value->view().end());
+        return value.has_value();
+    }
+    /// How many pieces there are.
+    [[nodiscard]] std::uint64_t count() const noexcept {
+        return digests.size() / digest_size(algorithm);
+    }
+};
+
+/// What `parse_pieces` made of a text: a list, or what is wrong and in which line.
+struct parsed_pieces {
+    std::optional<piece_list> list;
+    /// "line 3: ..."; empty where there is a list.
+    std::string fault;
+};
+
+namespace detail {
+
+[[nodiscard]] constexpr bool is_blank(char c) noexcept {
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/// Takes the next word off the front of a line.
+[[nodiscard]] constexpr std::string_view take_word(std::string_view& line) noexcept {
+    while (!line.empty() && is_blank(line.front())) line.remove_prefix(1);
+    std::size_t n = 0;
+    while (n != line.size() && !is_blank(line[n])) ++n;
+    std::string_view const word = line.substr(0, n);
+    line.remove_prefix(n);
+    return word;
+}
+
+[[nodiscard]] inline std::optional<std::uint64_t> parse_piece_size(std::string_view text) noexcept {
+    std::uint64_t size = 0;
+    auto const [stop, error] = std::from_chars(text.data(), text.data() + text.size(), size);
+    if (error != std::errc{} || stop != text.data() + text.size() || size == 0) return std::nullopt;
+    return size;
+}
+
+} // namespace detail
+
+/// Reads digests of pieces from a text of lines: first the algorithm and the bytes of a piece, then
+/// a digest for each piece, in order, in hexadecimal digits.
+///
+///     sha-256 1048576
+///     e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+///
+/// Blank lines do not count, nor does what stands behind a `#`. There must be one digest at least.
+[[nodiscard]] inline parsed_pieces parse_pieces(std::string_view text) {
+    std::optional<piece_list> list;
+    std::size_t number = 0;
+    auto const fault = [&](std::string const& what) -> parsed_pieces {
+        return {std::nullopt, "line " + std::to_string(number) + ": " + what};
+    };
+    for (bool more = true; more;) {
+        ++number;
+        std::size_t const end = text.find('\n');
+        more = end != std::string_view::npos;
+        std::string_view line = text.substr(0, end);
+        if (more) text.remove_prefix(end + 1);
+
+        line = line.substr(0, line.find('#'));
+        std::string_view const first = detail::take_word(line);
+        std::string_view const second = detail::take_word(line);
+        if (first.empty()) continue;
+        if (!detail::take_word(line).empty()) return fault("there is a word too many");
+        if (!list) {
+            auto const algorithm = parse_digest_algorithm(first);
+            if (!algorithm)
+                return fault("begin with the algorithm, which is sha-256, sha-512, sha-1 or md5");
+            auto const size = detail::parse_piece_size(second);
+            if (!size) return fault("give the bytes of a piece behind the algorithm; above 0");
+            list = piece_list{*algorithm, *size, {}};
+        } else if (!second.empty()) {
+            return fault("give one digest a line");
+        } else if (!list->add(first)) {
+            return fault(std::string{"not a digest; "} + to_string(list->algorithm) + " has " +
+                         std::to_string(2 * digest_size(list->algorithm)) + " hexadecimal digits");
+        }
+    }
+    if (!list) return fault("the text ends before the algorithm and the bytes of a piece");
+    if (list->count() == 0) return fault("the text ends before the first digest");
+    return {std::move(list), {}};
+}
+
+} // namespace cleave
+
+namespace cleave {
+
+/// The object's pieces must have the digests given, and the object the digest of the whole, where
+/// one is given too. `Hasher` is constructed from the algorithm.
+///
+/// Zero bytes a piece, no digest at all (a list that lost its lines would look the same), and one
+/// that cannot be read, are `error::bad_digest` before any connection is opened. A list for an
+/// object of another size is `error::pieces_do_not_match_size` as soon as the size is known.
+template <hasher Hasher>
+class basic_piece_digests {
+  public:
+    using hasher_type = Hasher;
+
+    explicit basic_piece_digests(piece_list list) : list_(std::move(list)) {}
+
+    /// `hex`: a digest for each piece of `piece_size` bytes, in order; the last may be shorter.
+    basic_piece_digests(digest_algorithm algorithm, std::uint64_t piece_size,
+                        std::span<std::string const> hex)
+        : list_{algorithm, piece_size, {}} {
+        list_.digests.reserve(hex.size() * digest_size(algorithm));
+        for (std::string const& one : hex) readable_ = list_.add(one) && readable_;
+    }
+
+    /// The same, and the whole object must have this digest, of whatever algorithm:
+    ///
+    ///     cleave::piece_digests{list}.with_whole(cleave::sha256(hex))
+    [[nodiscard]] basic_piece_digests with_whole(basic_digest<Hasher> whole) const {
+        basic_piece_digests to = *this;
+        to.whole_.emplace(std::move(whole));
+        return to;
+    }
+
+    /// Whether the whole object is to be hashed besides its pieces.
+    [[nodiscard]] bool wanted() const noexcept { return whole_.has_value(); }
+    [[nodiscard]] std::error_code fault() const noexcept {
+        if (!readable_ || list_.piece_size == 0 || list_.count() == 0) return error::bad_digest;
+        return whole_ ? whole_->fault() : std::error_code{};
+    }
+    [[nodiscard]] Hasher make_hasher() const {
+        return whole_ ? whole_->make_hasher() : make_piece_hasher();
+    }
+    [[nodiscard]] bool matches(digest_value const& got) const noexcept {
+        return !whole_ || whole_->matches(got);
+    }
+
+    [[nodiscard]] piece_expectation pieces() const noexcept {
+        return {list_.piece_size, list_.count()};
+    }
+    [[nodiscard]] Hasher make_piece_hasher() const { return Hasher{list_.algorithm}; }
+    [[nodiscard]] bool matches_piece(std::uint64_t index, digest_value const& got) const noexcept {
+        if (index >= list_.count()) return false;
+        std::size_t const size = digest_size(list_.algorithm);
+        auto const expected =
+            std::span{list_.digests}.subspan(static_cast<std::size_t>(index) * size, size);
+        return std::ranges::equal(expected, got.view());
+    }
+
+  private:
+    piece_list list_;
+    bool readable_ = true;
+    std::optional<basic_digest<Hasher>> whole_;
+};
+
+} // namespace cleave
+
+// ---- cleave/verify/server_digest.hpp ----
+
+// The whole object must have the digest that the server itself says it has. That proves that
+// nothing was damaged on the way or joined wrongly. It proves nothing of where the bytes come from:
+// whoever can change the object can change the digest as well.
+
+namespace cleave {
+
+/// What to do when the server sends no digest.
+enum class digest_demand : std::uint8_t {
+    required, ///< end with `error::digest_not_sent`
+    if_sent,  ///< go on without one
+};
+
+/// Asks for the object's digest (Want-Repr-Digest, RFC 9530, section 4) and holds the object to the
+/// strongest that the server sends, SHA-512 or SHA-256. A Repr-Digest that cannot be read counts as
+/// none. `Hasher` is constructed from the algorithm.
+///
+/// `required` unless said otherwise: a check that was asked for is not left out in silence. Few
+/// servers send the field. A digest from elsewhere (`sha256(hex)`) is worth more where there is
+/// one, for it also proves that the object is the right one.
+template <hasher Hasher>
+class basic_server_digest {
+  public:
+    using hasher_type = Hasher;
+
+    explicit basic_server_digest(digest_demand demand = digest_demand::required) noexcept
+        : demand_(demand) {}
+
+    /// Prefers SHA-256, which servers are likelier to have at hand.
+    [[nodiscard]] static constexpr std::string_view asks() noexcept {
+        return "sha-256=10, sha-512=5";
+    }
+    [[nodiscard]] std::error_code learn(std::string_view field) noexcept {
+        expected_.reset();
+        auto const sent = parse_repr_digest(field);
+        if (!sent) return demanded() ? make_error_code(error::digest_not_sent) : std::error_code{};
+        algorithm_ = sent->is == repr_digest::algorithm::sha512 ? digest_algorithm::sha512
+                                                                : digest_algorithm::sha256;
+        expected_.emplace();
+        expected_->size = sent->view().size();
+        std::ranges::copy(sent->view(), expected_->bytes.begin());
+        return {};
+    }
+
+    /// Always where a digest is required; otherwise once one was sent.
+    [[nodiscard]] bool wanted() const noexcept { return demanded() || expected_; }
+    [[nodiscard]] static std::error_code fault() noexcept { return {}; }
+    [[nodiscard]] Hasher make_hasher() const { return Hasher{algorithm_}; }
+    [[nodiscard]] bool matches(digest_value const& got) const noexcept {
+        return expected_ ? got == *expected_ : !demanded();
+    }
+
+  private:
+    [[nodiscard]] bool demanded() const noexcept { return demand_ == digest_demand::required; }
+
+    digest_demand demand_;
+    digest_algorithm algorithm_ = digest_algorithm::sha256;
+    std::optional<digest_value> expected_;
+};
+
+} // namespace cleave
+
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
@@ -3599,36 +4492,51 @@ namespace cleave {
     return instance;
 }
 
-/// Hashes with `EVP_DigestUpdate`. Move-only.
+/// Hashes with `EVP_DigestUpdate`. Move-only. Where OpenSSL does not have the algorithm, as MD5 in
+/// FIPS mode, `reset` answers with OpenSSL's code for that.
 class openssl_hasher {
   public:
-    explicit openssl_hasher(digest_algorithm algorithm)
-        : method_(EVP_MD_fetch(nullptr, algorithm == digest_algorithm::sha512 ? "SHA512" : "SHA256",
-                               nullptr)),
-          context_(EVP_MD_CTX_new()) {}
+    explicit openssl_hasher(digest_algorithm algorithm) : context_(EVP_MD_CTX_new()) {
+        method_.reset(EVP_MD_fetch(nullptr, name(algorithm), nullptr));
+        // Kept from here on: OpenSSL's queue belongs to the thread, and `reset` may run in another.
+        if (!method_ || !context_) unfit_ = last_error();
+    }
 
     void reset(std::error_code& ec) {
-        if (!method_ || !context_) return fail(ec);
-        if (EVP_DigestInit_ex2(context_.get(), method_.get(), nullptr) != 1) fail(ec);
+        if (unfit_)
+            ec = unfit_;
+        else if (EVP_DigestInit_ex2(context_.get(), method_.get(), nullptr) != 1)
+            ec = last_error();
     }
     void update(std::span<std::byte const> bytes, std::error_code& ec) {
-        if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) fail(ec);
+        if (EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) != 1) ec = last_error();
     }
     [[nodiscard]] digest_value finish(std::error_code& ec) {
         digest_value value;
         unsigned int size = 0;
         auto* to = reinterpret_cast<unsigned char*>(value.bytes.data());
-        if (EVP_DigestFinal_ex(context_.get(), to, &size) != 1) fail(ec);
+        if (EVP_DigestFinal_ex(context_.get(), to, &size) != 1) ec = last_error();
         value.size = size;
         return value;
     }
 
   private:
-    static void fail(std::error_code& ec) {
-        auto const code = static_cast<int>(ERR_get_error());
+    [[nodiscard]] static char const* name(digest_algorithm a) noexcept {
+        switch (a) {
+        case digest_algorithm::sha256: return "SHA256";
+        case digest_algorithm::sha512: return "SHA512";
+        case digest_algorithm::sha1: return "SHA1";
+        case digest_algorithm::md5: return "MD5";
+        }
+        return "";
+    }
+    /// The latest of this thread. Empties the queue, in which there may be older ones.
+    [[nodiscard]] static std::error_code last_error() noexcept {
+        auto const code = static_cast<int>(ERR_peek_last_error());
+        ERR_clear_error();
         // An empty queue still must not look like success.
-        ec = code != 0 ? std::error_code{code, openssl_category()}
-                       : std::make_error_code(std::errc::not_supported);
+        return code != 0 ? std::error_code{code, openssl_category()}
+                         : std::make_error_code(std::errc::not_supported);
     }
     struct free_method {
         void operator()(EVP_MD* m) const noexcept { EVP_MD_free(m); }
@@ -3638,19 +4546,237 @@ class openssl_hasher {
     };
     std::unique_ptr<EVP_MD, free_method> method_;
     std::unique_ptr<EVP_MD_CTX, free_context> context_;
+    std::error_code unfit_;
 };
 
 static_assert(hasher<openssl_hasher>);
 
 /// A whole-object digest, hashed by OpenSSL.
 using digest = basic_digest<openssl_hasher>;
-
-static_assert(content_verifier<digest>);
+/// Digests of pieces, hashed by OpenSSL.
+using piece_digests = basic_piece_digests<openssl_hasher>;
+/// The server's own digest, hashed by OpenSSL.
+using server_digest = basic_server_digest<openssl_hasher>;
 
 /// Expects this SHA-256 of the object.
 [[nodiscard]] inline digest sha256(std::string_view hex) { return {digest_algorithm::sha256, hex}; }
 /// Expects this SHA-512 of the object.
 [[nodiscard]] inline digest sha512(std::string_view hex) { return {digest_algorithm::sha512, hex}; }
+/// Expects this SHA-1 of the object. Protects against accidents, not against an attacker.
+[[nodiscard]] inline digest sha1(std::string_view hex) { return {digest_algorithm::sha1, hex}; }
+/// Expects this MD5 of the object. Protects against accidents, not against an attacker.
+[[nodiscard]] inline digest md5(std::string_view hex) { return {digest_algorithm::md5, hex}; }
+
+static_assert(content_verifier<digest>);
+static_assert(piece_verifier<piece_digests>);
+static_assert(learning_verifier<server_digest>);
+
+} // namespace cleave
+
+// ---- cleave/pace/concept.hpp ----
+
+// How fast. A pacer says how many bytes may be received now, or when to ask again. It knows
+// nothing of lanes: the engine asks for them in turn.
+
+namespace cleave {
+
+/// A pacer's answer.
+struct pace_answer {
+    /// How many bytes may be received now; 0: none before `at`.
+    std::uint64_t bytes = 0;
+    /// When to ask again, where `bytes` is 0; later than now. Of the clock that `take` was given.
+    std::chrono::nanoseconds at{0};
+
+    friend constexpr bool operator==(pace_answer const&, pace_answer const&) noexcept = default;
+};
+
+/// A byte pacer `p`.
+///
+/// | expression         | meaning                                                               |
+/// |--------------------|-----------------------------------------------------------------------|
+/// | `p.take(n, now)`   | may `n` bytes be received now? `pace_answer`; `noexcept`               |
+/// | `p.give_back(n)`   | bytes taken that were not received after all; `noexcept`               |
+/// | `p.set_rate(r)`    | optional: from now on `r` bytes a second, 0 for no limit; `noexcept`   |
+///
+/// `n` is positive; `now` is of a steady clock, in nanoseconds, and never goes back.
+///
+/// Laws:
+/// 1. `take(n, now).bytes <= n`.
+/// 2. Where it is 0, `at > now`. Asked again at each time it names, with nobody else taking, it is
+///    positive in the end: after one asking, and at most five more for each second that passes.
+/// 3. What was given back can be taken again, as far as the pacer has room for it.
+///
+/// Called on the download's strand for every grant; must not block or allocate. A pacer that is
+/// shared among downloads is called from several threads. Models: `unlimited`, `token_bucket`.
+template <class P>
+concept byte_pacer = std::move_constructible<P> &&
+    requires(P& p, std::uint64_t n, std::chrono::nanoseconds now) {
+    { p.take(n, now) }
+    noexcept->std::same_as<pace_answer>;
+    { p.give_back(n) }
+    noexcept;
+};
+
+/// Whether the rate of a pacer can be changed while it runs.
+template <class P>
+concept adjustable_pacer = byte_pacer<P> && requires(P& p, std::uint64_t bytes_a_second) {
+    { p.set_rate(bytes_a_second) }
+    noexcept;
+};
+
+} // namespace cleave
+
+// ---- cleave/pace/token_bucket.hpp ----
+
+// So many bytes a second, over all that share the bucket. Knows the time only from those who ask.
+
+#include <mutex>
+
+namespace cleave {
+
+/// A token bucket: it fills at the rate, holds no more than `burst`, and bytes are taken out of it.
+/// In any time T no more than `burst + rate * T` bytes are taken and not given back.
+///
+/// A copy is another handle on the same bucket, so that downloads which each have one share one
+/// rate. Every function may be called from any thread; a call waits only for the few instructions
+/// of another one. All who share a bucket must go by one clock.
+///
+/// Takers get portions, so that none has it all: of what comes in 1/64 s, but no more than a
+/// quarter of the burst or 1 GiB, and at least 4 KiB, or what comes in a second where that is less.
+class token_bucket {
+  public:
+    /// The bucket is full at first. A rate of 0 is no limit. `burst` is in bytes; 0 stands for what
+    /// comes in 50 ms, at least 16 KiB, and changes with the rate. Throws `std::bad_alloc`.
+    explicit token_bucket(std::uint64_t bytes_a_second = 0, std::uint64_t burst = 0)
+        : bucket_(std::make_shared<bucket>(bytes_a_second, burst)) {}
+
+    // No moves of their own: there is no handle without a bucket.
+    token_bucket(token_bucket const&) = default;
+    token_bucket& operator=(token_bucket const&) = default;
+    ~token_bucket() = default;
+
+    /// A time to ask again is never more than 250 ms away, so that a new rate is soon noticed.
+    [[nodiscard]] pace_answer take(std::uint64_t n, std::chrono::nanoseconds now) noexcept {
+        std::lock_guard const lock(bucket_->mutex);
+        return bucket_->take(n, now);
+    }
+    /// What the bucket has no room for is lost.
+    void give_back(std::uint64_t n) noexcept {
+        std::lock_guard const lock(bucket_->mutex);
+        bucket_->put(n);
+    }
+    /// From the next `take` on, also for the time since the last one; 0 for no limit. What is in
+    /// the bucket stays, if the burst of the new rate has room for it.
+    void set_rate(std::uint64_t bytes_a_second) noexcept {
+        std::lock_guard const lock(bucket_->mutex);
+        bucket_->set_rate(bytes_a_second);
+    }
+    /// Bytes a second; 0 for no limit.
+    [[nodiscard]] std::uint64_t rate() const noexcept {
+        std::lock_guard const lock(bucket_->mutex);
+        return bucket_->rate;
+    }
+
+  private:
+    static constexpr std::uint64_t second = 1'000'000'000;
+    static constexpr std::uint64_t longest_wait = second / 4;
+
+    struct bucket {
+        bucket(std::uint64_t bytes_a_second, std::uint64_t burst)
+            : rate(bytes_a_second), fixed_burst(burst), tokens(capacity()) {}
+
+        pace_answer take(std::uint64_t n, std::chrono::nanoseconds now) noexcept {
+            fill(now);
+            if (rate == 0) return {.bytes = n};
+            std::uint64_t const enough = std::min(n, portion());
+            if (tokens >= enough) {
+                tokens -= enough;
+                return {.bytes = enough};
+            }
+            // A portion is too small for this to overflow.
+            std::uint64_t const missing = (enough - tokens) * second - billionths;
+            std::uint64_t const wait = missing / rate + (missing % rate == 0 ? 0 : 1);
+            std::chrono::nanoseconds const time{
+                static_cast<std::int64_t>(std::min(wait, longest_wait))};
+            return {.at = std::min(now, std::chrono::nanoseconds::max() - time) + time};
+        }
+        void put(std::uint64_t n) noexcept {
+            if (rate != 0) tokens += std::min(n, capacity() - tokens);
+        }
+        void set_rate(std::uint64_t bytes_a_second) noexcept {
+            rate = bytes_a_second;
+            tokens = std::min(tokens, capacity());
+        }
+
+        // Adds what has come since it was last asked, to the billionth of a byte.
+        void fill(std::chrono::nanoseconds now) noexcept {
+            // Of two threads the one that looked at the clock first may ask last.
+            if (last && now <= *last) return;
+            auto const before = std::exchange(last, now);
+            if (!before || rate == 0) return;
+            std::uint64_t const time = static_cast<std::uint64_t>(now.count()) -
+                                       static_cast<std::uint64_t>(before->count());
+            std::uint64_t const room = capacity() - tokens;
+            std::uint64_t const seconds = time / second;
+            std::uint64_t const part = time % second;
+            if (seconds > room / rate) return fill_up();
+            // rate * part / second in pieces that each fit 64 bits.
+            std::uint64_t const small = rate % second * part + billionths;
+            std::uint64_t const come = rate / second * part + small / second;
+            if (come >= room - rate * seconds) return fill_up();
+            tokens += rate * seconds + come;
+            billionths = small % second;
+        }
+        void fill_up() noexcept {
+            tokens = capacity();
+            billionths = 0;
+        }
+
+        [[nodiscard]] std::uint64_t capacity() const noexcept {
+            if (fixed_burst != 0) return fixed_burst;
+            return std::max<std::uint64_t>(rate / 20, std::uint64_t{16} << 10);
+        }
+        [[nodiscard]] std::uint64_t portion() const noexcept {
+            std::uint64_t const least = std::min<std::uint64_t>(rate, std::uint64_t{4} << 10);
+            std::uint64_t const most = std::uint64_t{1} << 30;
+            std::uint64_t const fair = std::min({rate / 64, capacity() / 4, most});
+            return std::min(capacity(), std::max(least, fair));
+        }
+
+        std::mutex mutex;
+        std::uint64_t rate;
+        std::uint64_t fixed_burst;
+        std::uint64_t tokens;
+        // Of a byte, beyond `tokens`.
+        std::uint64_t billionths = 0;
+        std::optional<std::chrono::nanoseconds> last;
+    };
+
+    std::shared_ptr<bucket> bucket_;
+};
+
+static_assert(byte_pacer<token_bucket>);
+static_assert(adjustable_pacer<token_bucket>);
+
+} // namespace cleave
+
+// ---- cleave/pace/unlimited.hpp ----
+
+// As fast as it comes.
+
+namespace cleave {
+
+/// Lets every byte through. It has no rate that could be set: a download whose rate is to be
+/// changed while it runs wants a `token_bucket`, of rate 0 if there is to be no limit at first.
+struct unlimited {
+    [[nodiscard]] constexpr pace_answer take(std::uint64_t n,
+                                             std::chrono::nanoseconds) const noexcept {
+        return {.bytes = n};
+    }
+    constexpr void give_back(std::uint64_t) const noexcept {}
+};
+
+static_assert(byte_pacer<unlimited>);
 
 } // namespace cleave
 
@@ -3683,6 +4809,19 @@ struct lane_progress {
     std::optional<segment> bytes_asked;
 };
 
+/// A lane's connection stands. `kept`: it had been used by another download of the session.
+struct lane_connected {
+    lane_id lane = 0;
+    bool kept = false;
+};
+
+/// A lane asks the server for these bytes. `hedge`: another lane holds them, and is slow.
+struct segment_asked {
+    lane_id lane = 0;
+    segment bytes;
+    bool hedge = false;
+};
+
 /// The first reply was accepted: this is the object.
 struct object_known {
     cleave::identity const& identity;
@@ -3697,6 +4836,25 @@ struct attempt_failed {
     std::optional<std::chrono::nanoseconds> again_after;
 };
 
+/// An idle lane took the end of what a slow one holds, or, after a hedge, all that it had left.
+struct bytes_stolen {
+    lane_id from = 0;
+    lane_id by = 0;
+    segment bytes;
+    bool hedge = false;
+};
+
+/// A piece did not have its digest; it is fetched again.
+struct piece_failed {
+    std::uint64_t index = 0;
+    segment bytes;
+};
+
+/// The caller has paused the download, or lets it go on.
+struct download_paused {
+    bool paused = true;
+};
+
 /// How far it is, every so often.
 struct progress {
     /// Bytes in place, and all of them where that is known.
@@ -3704,6 +4862,10 @@ struct progress {
     std::optional<std::uint64_t> total;
     std::chrono::nanoseconds elapsed{0};
     std::span<lane_progress const> lanes;
+    /// Bytes a second, where the last seconds count for most.
+    std::uint64_t rate = 0;
+    /// At this rate, until all bytes are in place; none while that cannot be said.
+    std::optional<std::chrono::nanoseconds> left{};
     /// 0 to 100, rounded down: 100 means that every byte is in place. Not yet that they are the
     /// right ones and published: only the completion says so.
     [[nodiscard]] constexpr unsigned percent() const noexcept {
@@ -3725,24 +4887,291 @@ struct progress {
     }
 };
 
-/// An observer `o`. The set of events is closed.
+/// The last event: the download has ended, well unless `failed` says why not.
+struct download_ended {
+    failure const* failed = nullptr;
+    std::uint64_t bytes = 0;
+    std::chrono::nanoseconds elapsed{0};
+};
+
+/// An observer `o`. The set of events is closed: an observer has `on` for each of them, so that a
+/// misspelt one does not compile. Whoever wants to hear of a few only says so by deriving from
+/// `ignores_other_events`.
 ///
 /// | expression     | meaning                                                                   |
 /// |----------------|---------------------------------------------------------------------------|
-/// | `o.on(e)`      | told of `e`: `object_known`, `attempt_failed`, `progress`; `noexcept`     |
+/// | `o.on(e)`      | told of `e`: `lane_connected`, `segment_asked`, `object_known`,           |
+/// |                | `attempt_failed`, `bytes_stolen`, `piece_failed`, `download_paused`,      |
+/// |                | `progress`, `download_ended`; `noexcept`                                  |
 /// | `o.interval()` | how often it wants `progress`, `std::chrono::nanoseconds`; 0 is never     |
+/// | `o.step()`     | optional: wants `progress` also after so many new bytes, `std::uint64_t`; |
+/// |                | 0 is never; `noexcept`                                                    |
 ///
-/// What events refer to lives until `on` returns. Called on the download's strand; should not
-/// block, for all lanes wait meanwhile. Models: `silent`, `on_progress`.
+/// What events refer to lives until `on` returns. Nothing that an observer does changes what comes
+/// of a download. Called on the download's strand; should not block, for all lanes wait meanwhile.
+/// Models: `silent`, `on_progress`, `counters`, `log_lines`, `tee_observer`.
 template <class O>
-concept observer = std::move_constructible<O> &&
-                   requires(O& o, object_known const& k, attempt_failed const& f,
-                            progress const& p) {
-                       { o.on(k) } noexcept;
-                       { o.on(f) } noexcept;
-                       { o.on(p) } noexcept;
-                       { o.interval() } noexcept -> std::same_as<std::chrono::nanoseconds>;
-                   };
+concept observer =
+    std::move_constructible<O> &&
+    requires(O& o, lane_connected const& c, segment_asked const& a, object_known const& k,
+             attempt_failed const& f, bytes_stolen const& s, piece_failed const& i,
+             download_paused const& z, progress const& p, download_ended const& e) {
+        { o.on(c) } noexcept;
+        { o.on(a) } noexcept;
+        { o.on(k) } noexcept;
+        { o.on(f) } noexcept;
+        { o.on(s) } noexcept;
+        { o.on(i) } noexcept;
+        { o.on(z) } noexcept;
+        { o.on(p) } noexcept;
+        { o.on(e) } noexcept;
+        { o.interval() } noexcept -> std::same_as<std::chrono::nanoseconds>;
+    };
+
+/// The bytes after which an observer wants to be told, 0 where it does not.
+template <class O>
+[[nodiscard]] constexpr std::uint64_t step_of(O& o) noexcept {
+    if constexpr (requires { { o.step() } noexcept -> std::same_as<std::uint64_t>; })
+        return o.step();
+    else
+        return 0;
+}
+
+/// A base for observers that want to hear of some events only:
+///
+///     struct mine : cleave::ignores_other_events {
+///         using cleave::ignores_other_events::on;
+///         void on(cleave::attempt_failed const& f) noexcept { ... }
+///     };
+struct ignores_other_events {
+    void on(lane_connected const&) const noexcept {}
+    void on(segment_asked const&) const noexcept {}
+    void on(object_known const&) const noexcept {}
+    void on(attempt_failed const&) const noexcept {}
+    void on(bytes_stolen const&) const noexcept {}
+    void on(piece_failed const&) const noexcept {}
+    void on(download_paused const&) const noexcept {}
+    void on(progress const&) const noexcept {}
+    void on(download_ended const&) const noexcept {}
+    [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
+};
+
+} // namespace cleave
+
+// ---- cleave/observe/counters.hpp ----
+
+// Counts what happens, for whoever wants to read the numbers while the download runs: a status
+// page, another thread.
+
+#include <atomic>
+
+namespace cleave {
+
+/// What `counters` counts. Each number may be read at any time and by any thread; two of them need
+/// not be of the same moment.
+struct counts {
+    /// Bytes in place, as of the latest `progress`.
+    std::atomic<std::uint64_t> bytes{0};
+    /// All of them; 0 until that is known.
+    std::atomic<std::uint64_t> total{0};
+    /// Bytes a second, as of the latest `progress`; 0 when it has ended.
+    std::atomic<std::uint64_t> rate{0};
+    /// Connections that lanes had, kept ones too.
+    std::atomic<std::uint64_t> connected{0};
+    /// Segments asked for, hedges too.
+    std::atomic<std::uint64_t> asked{0};
+    std::atomic<std::uint64_t> hedges{0};
+    /// Attempts that failed, those after which a lane was given up too.
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> given_up{0};
+    std::atomic<std::uint64_t> bytes_stolen{0};
+    std::atomic<std::uint64_t> pieces_failed{0};
+    std::atomic<bool> paused{false};
+    /// Set when everything else has been; `ended_well` before.
+    std::atomic<bool> ended{false};
+    std::atomic<bool> ended_well{false};
+};
+
+/// A handle on counts: copies share them, so one goes into the download and another is read.
+///
+///     cleave::counters seen;
+///     auto how = cleave::policies<>{}.with_observer(seen);
+///     ... std::cout << seen->bytes << " of " << seen->total << '\n';
+///
+/// For one download; the counts outlive it. Where the machine has no atomic numbers of 64 bits,
+/// the program may have to be linked with libatomic.
+class counters {
+  public:
+    /// `interval`: how often `bytes`, `total` and `rate` are brought up to date.
+    explicit counters(std::chrono::nanoseconds interval = std::chrono::milliseconds{200})
+        : interval_(interval), counts_(std::make_shared<counts>()) {}
+    // To move one is to copy it, so that none is ever without counts.
+    counters(counters const&) = default;
+    counters& operator=(counters const&) = default;
+
+    [[nodiscard]] counts const& operator*() const noexcept { return *counts_; }
+    [[nodiscard]] counts const* operator->() const noexcept { return counts_.get(); }
+
+    void on(lane_connected const&) noexcept { ++counts_->connected; }
+    void on(segment_asked const& e) noexcept {
+        ++counts_->asked;
+        if (e.hedge) ++counts_->hedges;
+    }
+    void on(object_known const& e) noexcept { counts_->total = e.identity.size.value_or(0); }
+    void on(attempt_failed const& e) noexcept {
+        ++counts_->failed;
+        if (!e.again_after) ++counts_->given_up;
+    }
+    void on(bytes_stolen const& e) noexcept { counts_->bytes_stolen += e.bytes.size(); }
+    void on(piece_failed const&) noexcept { ++counts_->pieces_failed; }
+    void on(download_paused const& e) noexcept { counts_->paused = e.paused; }
+    void on(progress const& e) noexcept {
+        counts_->bytes = e.bytes;
+        counts_->total = e.total.value_or(0);
+        counts_->rate = e.rate;
+    }
+    void on(download_ended const& e) noexcept {
+        counts_->bytes = e.bytes;
+        counts_->rate = 0;
+        counts_->ended_well = e.failed == nullptr;
+        counts_->ended = true;
+    }
+    [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return interval_; }
+
+  private:
+    std::chrono::nanoseconds interval_;
+    std::shared_ptr<counts> counts_;
+};
+
+static_assert(observer<counters>);
+
+} // namespace cleave
+
+// ---- cleave/observe/log_lines.hpp ----
+
+// A line of text for each event but progress, as logs have them. Says what happened in words; knows
+// no level, no time of day and no logging library.
+
+#include <ostream>
+#include <ratio>
+
+namespace cleave {
+
+namespace detail {
+
+/// In tenths of a second, rounded up: "0.2 s".
+[[nodiscard]] inline std::string in_seconds(std::chrono::nanoseconds t) {
+    using tenths = std::chrono::duration<std::int64_t, std::deci>;
+    std::int64_t const n = std::chrono::ceil<tenths>(t).count();
+    return std::to_string(n / 10) + '.' + std::to_string(n % 10) + " s";
+}
+
+struct lines_to_stream {
+    // Not explicit: log_lines is made from the stream itself.
+    lines_to_stream(std::ostream& to) noexcept : to_(&to) {}
+    // At one go, so that it stays one line whoever else writes there.
+    void operator()(std::string_view line) const { *to_ << std::string{line} + '\n'; }
+
+  private:
+    std::ostream* to_;
+};
+
+} // namespace detail
+
+/// Calls `f(std::string_view)` with a line for each event but `progress`, without a line break:
+///
+///     lane 3 asks for [0,1048575]
+///     lane 3 failed: connection reset by peer; check the network and try again; again after 0.2 s
+///
+/// `log_lines(std::cerr)` writes them to a stream, each with a line break behind it; the stream
+/// must outlive the download. Lines hold no secrets: no URL, no field of request or reply. Control
+/// characters in them are replaced by '?'. What `f` throws is dropped, and so is a line for which
+/// there is no memory.
+template <std::invocable<std::string_view> F>
+class log_lines {
+  public:
+    explicit log_lines(F f) : f_(std::move(f)) {}
+
+    void on(lane_connected const& e) noexcept {
+        write([&] {
+            return lane(e.lane) + (e.kept ? "goes on over a kept connection" : "is connected");
+        });
+    }
+    void on(segment_asked const& e) noexcept {
+        write([&] {
+            return lane(e.lane) + "asks for " + to_string(e.bytes) +
+                   (e.hedge ? " too, which a slow lane holds" : "");
+        });
+    }
+    void on(object_known const& e) noexcept {
+        write([&] {
+            std::string line = "the object has ";
+            line += e.identity.size ? std::to_string(*e.identity.size) : "an unknown number of";
+            line += " bytes, and ";
+            switch (e.identity.validator.is) {
+            case validator::kind::none: line += "nothing to tell its versions by"; break;
+            case validator::kind::strong_etag: line += "a strong ETag"; break;
+            case validator::kind::last_modified: line += "a date of change"; break;
+            }
+            return line + (e.ranges ? "" : "; the server sends no ranges");
+        });
+    }
+    void on(attempt_failed const& e) noexcept {
+        write([&] {
+            std::string const line = lane(e.lane) + "failed: " + e.what.message();
+            if (!e.again_after) return line + "; given up";
+            if (e.again_after->count() <= 0) return line + "; again at once";
+            return line + "; again after " + detail::in_seconds(*e.again_after);
+        });
+    }
+    void on(bytes_stolen const& e) noexcept {
+        write([&] {
+            return lane(e.by) + "takes " + to_string(e.bytes) + " over from lane " +
+                   std::to_string(e.from) + (e.hedge ? ", which was slower" : "");
+        });
+    }
+    void on(piece_failed const& e) noexcept {
+        write([&] {
+            return "piece " + std::to_string(e.index) + ", " + to_string(e.bytes) +
+                   ", does not have its digest; it is fetched again";
+        });
+    }
+    void on(download_paused const& e) noexcept {
+        write([&] { return std::string{e.paused ? "paused" : "going on"}; });
+    }
+    void on(progress const&) const noexcept {}
+    void on(download_ended const& e) noexcept {
+        write([&] {
+            std::string line = e.failed ? "failed" : "done";
+            line += " after " + std::to_string(e.bytes) + " bytes and ";
+            line += detail::in_seconds(e.elapsed);
+            return e.failed ? line + ": " + e.failed->message() : line;
+        });
+    }
+    [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
+
+  private:
+    [[nodiscard]] static std::string lane(lane_id id) { return "lane " + std::to_string(id) + ' '; }
+    template <class MakeLine>
+    void write(MakeLine make_line) noexcept {
+        try {
+            std::string line = make_line();
+            for (char& c : line)
+                if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
+            f_(std::string_view{line});
+        } catch (...) {
+            // A look at a download must not end it.
+        }
+    }
+
+    F f_;
+};
+
+template <class F>
+log_lines(F) -> log_lines<F>;
+log_lines(std::ostream&)->log_lines<detail::lines_to_stream>;
+
+static_assert(observer<log_lines<void (*)(std::string_view)>>);
 
 } // namespace cleave
 
@@ -3752,15 +5181,16 @@ concept observer = std::move_constructible<O> &&
 
 namespace cleave {
 
-/// Calls `f(progress const&)` every `interval`. What `f` throws is dropped.
+/// Calls `f(progress const&)` every `interval`, and also each time `step` more bytes are in place,
+/// where a step is given; either may be 0, for never. What `f` throws is dropped.
 template <std::invocable<progress const&> F>
-class on_progress {
+class on_progress : public ignores_other_events {
   public:
-    on_progress(std::chrono::nanoseconds interval, F f)
-        : interval_(interval), f_(std::move(f)) {}
+    on_progress(std::chrono::nanoseconds interval, F f) : on_progress(interval, 0, std::move(f)) {}
+    on_progress(std::chrono::nanoseconds interval, std::uint64_t step, F f)
+        : interval_(interval), step_(step), f_(std::move(f)) {}
 
-    void on(object_known const&) const noexcept {}
-    void on(attempt_failed const&) const noexcept {}
+    using ignores_other_events::on;
     void on(progress const& p) noexcept {
         try {
             f_(p);
@@ -3769,14 +5199,18 @@ class on_progress {
         }
     }
     [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return interval_; }
+    [[nodiscard]] std::uint64_t step() const noexcept { return step_; }
 
   private:
     std::chrono::nanoseconds interval_;
+    std::uint64_t step_;
     F f_;
 };
 
 template <class F>
 on_progress(std::chrono::nanoseconds, F) -> on_progress<F>;
+template <class F>
+on_progress(std::chrono::nanoseconds, std::uint64_t, F) -> on_progress<F>;
 
 static_assert(observer<on_progress<void (*)(progress const&)>>);
 
@@ -3788,14 +5222,60 @@ static_assert(observer<on_progress<void (*)(progress const&)>>);
 
 namespace cleave {
 
-struct silent {
-    void on(object_known const&) const noexcept {}
-    void on(attempt_failed const&) const noexcept {}
-    void on(progress const&) const noexcept {}
-    [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
-};
+struct silent : ignores_other_events {};
 
 static_assert(observer<silent>);
+
+} // namespace cleave
+
+// ---- cleave/observe/tee_observer.hpp ----
+
+// Two observers at once.
+
+namespace cleave {
+
+/// Tells `a` of everything, and then `b`; either may be a tee itself.
+///
+/// Interval and step are the smaller ones that are not "never", and each `progress` goes to both:
+/// the one that asked for fewer hears more often than it asked for. One that never wants `progress`
+/// is never told of it.
+template <observer A, observer B>
+class tee_observer {
+  public:
+    tee_observer(A a, B b) : a_(std::move(a)), b_(std::move(b)) {}
+
+    template <class Event>
+    void on(Event const& e) noexcept {
+        a_.on(e);
+        b_.on(e);
+    }
+    void on(progress const& p) noexcept {
+        if (wants_progress(a_)) a_.on(p);
+        if (wants_progress(b_)) b_.on(p);
+    }
+    [[nodiscard]] std::chrono::nanoseconds interval() noexcept {
+        return sooner(a_.interval(), b_.interval());
+    }
+    [[nodiscard]] std::uint64_t step() noexcept { return sooner(step_of(a_), step_of(b_)); }
+
+  private:
+    template <class O>
+    [[nodiscard]] static bool wants_progress(O& o) noexcept {
+        return o.interval() > std::chrono::nanoseconds{0} || step_of(o) > 0;
+    }
+    /// The smaller of two, of which those that are not positive stand for never.
+    template <class T>
+    [[nodiscard]] static constexpr T sooner(T a, T b) noexcept {
+        if (a <= T{}) return b;
+        if (b <= T{}) return a;
+        return a < b ? a : b;
+    }
+
+    A a_;
+    B b_;
+};
+
+static_assert(observer<tee_observer<silent, silent>>);
 
 } // namespace cleave
 
@@ -3824,11 +5304,28 @@ struct any_handler {
 /// | `s.async_wait(h)`         | until `read_some` may have something; `h(ec)`                   |
 /// | `s.close()`               | at once; handlers still out are called soon, with any error     |
 ///
+/// With `static constexpr bool read_by_system = true` it says that `read_some` has the system fill
+/// the buffer, and stores nothing there itself; only then does it get memory of a sink that is
+/// `system_filled`.
+///
+/// Optional, for connections that serve one download after another:
+///
+/// | expression | meaning                                                                       |
+/// |------------|-------------------------------------------------------------------------------|
+/// | `s.keep()` | like `close`, but the connection is in good order and idle: other streams to  |
+/// |            | the same origin may have it; `noexcept`                                       |
+/// | `s.kept()` | const: whether the present connection is one that was kept, `bool`; asked     |
+/// |            | when `async_connect` has gone well; `noexcept`                                |
+///
 /// Laws:
 /// 1. At most one of `async_connect`, `async_write`, `async_wait` is out at a time; its handler is
 ///    called exactly once, on the executor that the stream was made with, never from within.
-/// 2. After `close`, `async_connect` may be called again, also while the old handler is still out.
+/// 2. After `close` or `keep`, `async_connect` may be called again, also while the old handler is
+///    still out.
 /// 3. `text` and `to` belong to the caller and live until the handler, or the return.
+/// 4. `keep` is called only when nothing that was asked for on the connection is still to come.
+/// 5. A kept connection had nothing to read and was open when it was looked for. The peer may close
+///    it at any time since: that alone is no failure of the server.
 template <class S>
 concept byte_stream =
     std::move_constructible<S> &&
@@ -3840,6 +5337,31 @@ concept byte_stream =
         s.async_wait(detail::any_handler{});
         { s.close() } noexcept;
     };
+
+/// A stream whose connections can be kept for others.
+template <class S>
+concept keeps = byte_stream<S> && requires(S& s, S const& c) {
+    { s.keep() } noexcept;
+    { c.kept() } noexcept -> std::same_as<bool>;
+};
+
+/// Keeps the connection where the stream can, else closes it.
+template <byte_stream S>
+void keep_or_close(S& s) noexcept {
+    if constexpr (keeps<S>)
+        s.keep();
+    else
+        s.close();
+}
+
+/// Whether the connection was kept by another stream; never where the stream cannot.
+template <byte_stream S>
+[[nodiscard]] bool was_kept(S const& s) noexcept {
+    if constexpr (keeps<S>)
+        return s.kept();
+    else
+        return false;
+}
 
 /// The stream that connector `C` makes for `Executor`.
 template <class C, class Executor>
@@ -3865,9 +5387,185 @@ concept byte_connector = std::move_constructible<C> &&
 
 } // namespace cleave
 
+// ---- cleave/connect/pool.hpp ----
+
+// Connections that stand idle, kept for the next download from the same origin. It holds sockets
+// and knows no Asio and no HTTP: whether a connection is in good order says who puts it here, and
+// whether it still is finds out who takes it.
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <new>
+
+namespace cleave {
+
+/// A connected socket of the system, closed at the end. Move-only; empty by default.
+class socket_handle {
+  public:
+    socket_handle() = default;
+    explicit socket_handle(int fd) noexcept : fd_(fd) {}
+    socket_handle(socket_handle&& other) noexcept : fd_(other.release()) {}
+    socket_handle& operator=(socket_handle&& other) noexcept {
+        std::swap(fd_, other.fd_);
+        return *this;
+    }
+    ~socket_handle() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+
+    [[nodiscard]] explicit operator bool() const noexcept { return fd_ >= 0; }
+    [[nodiscard]] int get() const noexcept { return fd_; }
+    [[nodiscard]] int release() noexcept { return std::exchange(fd_, -1); }
+
+    /// Whether it is open, and nothing has come that nobody has read: what an idle connection must
+    /// be to serve again (RFC 9112, section 9.3.1).
+    [[nodiscard]] bool is_quiet() const noexcept {
+        std::byte next{};
+        ssize_t const n = ::recv(fd_, &next, 1, MSG_PEEK | MSG_DONTWAIT);
+        return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    }
+
+    [[nodiscard]] bool is_ipv6() const noexcept {
+        sockaddr_storage own{};
+        socklen_t size = sizeof(own);
+        return ::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size) == 0 &&
+               own.ss_family == AF_INET6;
+    }
+
+  private:
+    int fd_ = -1;
+};
+
+/// What connections must have in common to stand in for one another: all of this.
+struct connection_key {
+    std::string scheme;
+    /// As in the URL: a name and its address are two hosts.
+    std::string host;
+    std::uint16_t port = 0;
+    /// Whatever else tells connections apart, such as whom TLS trusts; empty for plain TCP.
+    std::string options;
+
+    friend bool operator==(connection_key const&, connection_key const&) = default;
+};
+
+/// The key of plain connections to a URL's origin (RFC 9110, section 4.3.1).
+[[nodiscard]] inline connection_key key_of(url const& to) {
+    return {.scheme = std::string{to.scheme()},
+            .host = std::string{to.host()},
+            .port = to.port(),
+            .options = {}};
+}
+
+/// How much a pool keeps.
+struct pool_limits {
+    /// In all. One more, and the one that has been idle longest is closed.
+    std::size_t most_idle = 32;
+    /// A connection that has been idle for this long is closed when the pool is next used.
+    std::chrono::nanoseconds idle_time = std::chrono::seconds{15};
+};
+
+/// Idle connections, for all downloads that hold a copy of it: copies are handles on one pool,
+/// which closes what it has when the last of them goes. Thread-safe.
+///
+/// A process that was forked off finds the pool empty, so that no two processes speak on one
+/// connection.
+///
+/// `now` is there for whoever has a clock of their own.
+class connection_pool {
+  public:
+    using clock = std::chrono::steady_clock;
+
+    explicit connection_pool(pool_limits limits = {}) : shared_(std::make_shared<shared>(limits)) {}
+    // No moves: they would leave a handle on nothing.
+    connection_pool(connection_pool const&) = default;
+    connection_pool& operator=(connection_pool const&) = default;
+
+    /// A connection with this key, if there is one: the one put here last. It may have died here.
+    [[nodiscard]] std::optional<socket_handle> take(connection_key const& key,
+                                                    clock::time_point now = clock::now()) {
+        std::lock_guard const lock{shared_->mutex};
+        auto& idle = shared_->look(now);
+        auto const found = std::find_if(idle.rbegin(), idle.rend(),
+                                        [&](connection const& c) { return c.key == key; });
+        if (found == idle.rend()) return std::nullopt;
+        socket_handle socket = std::move(found->socket);
+        idle.erase(std::next(found).base());
+        return socket;
+    }
+
+    /// Keeps a connection, or closes it where there is no room or no memory.
+    void put(connection_key key, socket_handle socket,
+             clock::time_point now = clock::now()) noexcept {
+        if (!socket) return;
+        // Programs started meanwhile would keep it open for as long as they run.
+        ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC);
+        std::lock_guard const lock{shared_->mutex};
+        auto& idle = shared_->look(now);
+        if (shared_->limits.most_idle == 0) return;
+        if (idle.size() == shared_->limits.most_idle) idle.erase(idle.begin());
+        try {
+            idle.push_back({std::move(key), std::move(socket), now});
+        } catch (std::bad_alloc const&) {
+            // Closed, then: the next download connects anew.
+        }
+    }
+
+    /// Closes those that have been idle for too long: for a program that lets the pool lie.
+    void close_idle(clock::time_point now = clock::now()) noexcept {
+        std::lock_guard const lock{shared_->mutex};
+        shared_->look(now);
+    }
+
+    /// Closes all.
+    void clear() noexcept {
+        std::lock_guard const lock{shared_->mutex};
+        shared_->idle.clear();
+    }
+
+    /// How many there are.
+    [[nodiscard]] std::size_t size(clock::time_point now = clock::now()) const noexcept {
+        std::lock_guard const lock{shared_->mutex};
+        return shared_->look(now).size();
+    }
+
+  private:
+    struct connection {
+        connection_key key;
+        socket_handle socket;
+        clock::time_point since;
+    };
+
+    struct shared {
+        explicit shared(pool_limits l) : limits(l) {}
+
+        // What may be handed out now. All that is done with the connections begins here.
+        std::vector<connection>& look(clock::time_point now) noexcept {
+            if (pid_t const self = ::getpid(); self != owner) {
+                // These are the parent's. Closing our copies leaves the connections alone.
+                idle.clear();
+                owner = self;
+            }
+            std::erase_if(idle,
+                          [&](connection const& c) { return now - c.since >= limits.idle_time; });
+            return idle;
+        }
+
+        pool_limits const limits;
+        std::mutex mutex;
+        std::vector<connection> idle; // in the order in which they were put here
+        pid_t owner = ::getpid();
+    };
+
+    std::shared_ptr<shared> shared_;
+};
+
+} // namespace cleave
+
 // ---- cleave/connect/tcp.hpp ----
 
-// Plain TCP. Resolves with the system's resolver and tries the addresses one after another.
+// Plain TCP. Resolves with the system's resolver and tries the addresses one after another, unless
+// a pool has a connection to the origin already.
 
 #include <asio/any_io_executor.hpp>
 #include <asio/buffer.hpp>
@@ -3879,25 +5577,43 @@ concept byte_connector = std::move_constructible<C> &&
 
 namespace cleave {
 
-/// A TCP connection to a URL's host and port. Not thread-safe; lives on one executor.
+namespace detail {
+[[nodiscard]] inline asio::ip::tcp protocol_of(socket_handle const& socket) noexcept {
+    return socket.is_ipv6() ? asio::ip::tcp::v6() : asio::ip::tcp::v4();
+}
+} // namespace detail
+
+/// A TCP connection to a URL's host and port. Not thread-safe; lives on one executor. With a pool
+/// it begins with an idle connection where there is one, and `keep` leaves its own there.
 template <class Executor>
 class tcp_stream {
   public:
     using executor_type = Executor;
     using socket_type = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    static constexpr bool read_by_system = true;
 
-    explicit tcp_stream(Executor const& ex) : socket_(ex) {}
+    explicit tcp_stream(Executor const& ex, std::optional<connection_pool> pool = std::nullopt)
+        : socket_(ex), pool_(std::move(pool)) {}
     tcp_stream(tcp_stream&&) = default;
     tcp_stream& operator=(tcp_stream&&) = delete;
     ~tcp_stream() { close(); }
 
     /// Handler: `void(std::error_code)`. Fails with the resolver's or the last address's code.
+    /// Where the pool has a connection that is open and quiet, this is it, and `kept` is true.
     template <class Handler>
     void async_connect(url const& to, Handler handler) {
         close();
         auto attempt =
             std::make_shared<connecting<Handler>>(socket_.get_executor(), std::move(handler));
         pending_ = attempt;
+        if (pool_) {
+            key_ = key_of(to);
+            attempt->kept = take_idle(attempt->socket);
+            if (attempt->kept)
+                return asio::post(socket_.get_executor(), [attempt, this]() mutable {
+                    if (attempt->handler) finish(std::move(attempt), {});
+                });
+        }
         // A literal address must not wait for a name server.
         auto flags = asio::ip::resolver_base::numeric_service;
         if (to.is_ip_literal()) flags |= asio::ip::resolver_base::numeric_host;
@@ -3938,9 +5654,22 @@ class tcp_stream {
     void close() noexcept {
         if (auto attempt = pending_.lock()) attempt->abort();
         pending_.reset();
+        kept_ = false;
         std::error_code ignored;
         socket_.close(ignored);
     }
+
+    /// Like `close`, but the connection goes into the pool, where there is one.
+    void keep() noexcept {
+        if (pool_) {
+            std::error_code ec;
+            socket_handle idle{socket_.release(ec)};
+            if (!ec) pool_->put(std::move(key_), std::move(idle));
+        }
+        close();
+    }
+    /// Whether the connection came from the pool.
+    [[nodiscard]] bool kept() const noexcept { return kept_; }
 
   private:
     // An attempt to connect, with a socket of its own until it has succeeded. A name lookup cannot
@@ -3967,21 +5696,41 @@ class tcp_stream {
         asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver;
         socket_type socket;
         std::optional<Handler> handler;
+        bool kept = false;
     };
 
     template <class Handler>
     void finish(std::shared_ptr<connecting<Handler>> attempt, std::error_code ec) {
         pending_.reset();
         if (!ec) prepare_socket(attempt->socket, ec);
-        if (!ec) socket_ = std::move(attempt->socket);
+        if (!ec) {
+            socket_ = std::move(attempt->socket);
+            kept_ = attempt->kept;
+        }
         Handler handler = std::move(*attempt->handler);
         attempt->handler.reset();
         attempt.reset();
         std::move(handler)(ec);
     }
 
+    // An idle connection to the present origin. Of those that are of no use any more it frees the
+    // pool on the way.
+    bool take_idle(socket_type& to) {
+        while (auto idle = pool_->take(key_)) {
+            if (!idle->is_quiet()) continue;
+            std::error_code ec;
+            to.assign(detail::protocol_of(*idle), idle->get(), ec);
+            if (ec) continue;
+            (void)idle->release();
+            return true;
+        }
+        return false;
+    }
+
     static void prepare_socket(socket_type& socket, std::error_code& ec) {
         socket.non_blocking(true, ec);
+        // No program that the caller starts meanwhile needs it.
+        (void)::fcntl(socket.native_handle(), F_SETFD, FD_CLOEXEC);
         // Requests are small and complete; waiting to fill a packet only delays them.
         std::error_code ignored;
         socket.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -3989,13 +5738,20 @@ class tcp_stream {
 
     socket_type socket_;
     std::weak_ptr<attempt_base> pending_;
+    std::optional<connection_pool> pool_;
+    connection_key key_; // of the origin last connected to, where there is a pool
+    bool kept_ = false;
 };
 
-/// Makes plain TCP streams: `http` URLs only.
+/// Makes plain TCP streams: `http` URLs only. With a pool they share their connections, with those
+/// of other downloads too, on whatever executor and thread these run.
 struct tcp_connector {
+    /// Where idle connections are kept and looked for; none is.
+    std::optional<connection_pool> pool = std::nullopt;
+
     template <class Executor>
     [[nodiscard]] tcp_stream<Executor> make(Executor const& ex) const {
-        return tcp_stream<Executor>{ex};
+        return tcp_stream<Executor>{ex, pool};
     }
     [[nodiscard]] std::error_code check(url const& to) const {
         if (to.scheme() == "https") return error::tls_unavailable;
@@ -4013,6 +5769,7 @@ struct tcp_connector {
     }
 };
 
+static_assert(keeps<tcp_stream<asio::any_io_executor>>);
 static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
 
 } // namespace cleave
@@ -4032,7 +5789,30 @@ struct sink_traits {
     bool readable = false;
     /// Committed bytes may be written again, by another `open`.
     bool revocable = false;
+    /// Bytes are handed on strictly in order, through a window of limited memory.
+    bool ordered = false;
+    /// Prepared memory may be filled by system calls only: a store of the program's own could raise
+    /// a signal. Whoever has bytes in other memory calls `write`.
+    bool system_filled = false;
 };
+
+namespace detail {
+// Stands for any completion handler of the form void(std::error_code).
+struct any_delivered {
+    void operator()(std::error_code) const {}
+};
+template <class S>
+concept delivers = requires(S& s, std::uint64_t offset, std::size_t n, std::error_code& ec) {
+    s.deliver(offset, n, ec);
+};
+template <class S>
+concept delivers_later = requires(S& s, std::uint64_t offset, std::size_t n) {
+    s.async_deliver(offset, n, any_delivered{});
+};
+template <class S>
+concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const> from,
+                          std::error_code& ec) { s.write(offset, from, ec); };
+} // namespace detail
 
 /// A byte sink `s`. Offsets count from the first byte that is wanted, so from 0.
 ///
@@ -4048,15 +5828,39 @@ struct sink_traits {
 /// | `s.publish(ec)`         | make it visible under its final name                             |
 /// | `s.abandon()`           | the download failed: leave nothing under the final name          |
 ///
+/// With `traits.ordered` also these, of which `deliver` or `async_deliver` is enough:
+///
+/// | expression                    | meaning                                                    |
+/// |-------------------------------|------------------------------------------------------------|
+/// | `s.window()`                  | const: bytes it holds at most, `std::uint64_t`             |
+/// | `s.chunk()`                   | const: bytes it hands on at a time, `std::uint64_t`        |
+/// | `s.deliver(off, n, ec)`       | hands on `n` committed bytes from `off` on: whole chunks,  |
+/// |                               | or at the end what is left; may block                      |
+/// | `s.async_deliver(off, n, h)`  | the same without blocking; calls `h(ec)` from any thread,  |
+/// |                               | perhaps before it returns                                  |
+///
+/// and optionally, or with `traits.system_filled`:
+///
+/// | expression              | meaning                                                          |
+/// |-------------------------|------------------------------------------------------------------|
+/// | `s.write(off, b, ec)`   | takes `b`, which lies elsewhere, as prepared and committed       |
+/// | `s.bytes_copied()`      | const: bytes it copied in user space so far, `std::uint64_t`     |
+///
 /// Laws:
 /// 1. Nothing is visible under the final name before `publish` has succeeded.
 /// 2. Prepared memory is used before the next call of the same thread to `prepare`; it is never
 ///    held across a wait.
 /// 3. A committed byte that `read` gives back is the byte that was committed.
-/// 4. After an error of `open`, `commit`, `sync` or `publish` only `abandon` is called.
+/// 4. After an error of `open`, `commit`, `write`, `deliver`, `sync` or `publish` only `abandon` is
+///    called.
+/// 5. Of an ordered sink nothing at or behind `delivered + window()` is prepared, where `delivered`
+///    is the end of what was handed on; and bytes are handed on from 0 on, in order, each once,
+///    `chunk()` at a time except for the last. The window is at least one chunk.
 ///
-/// `open`, `read`, `sync`, `publish` and `abandon` run beside the lanes and may block, one at a
-/// time; the others run with the lanes. Models: `memory_sink`, `file_sink`.
+/// `open`, `read`, `deliver`, `sync`, `publish` and `abandon` run beside the lanes and may block,
+/// one at a time; `read` and `deliver` while other bytes are prepared and committed. The others run
+/// with the lanes. Models: `file_sink`, `mapped_file_sink`, `memory_sink`, `ordered_sink`,
+/// `null_sink`, `tee_sink`.
 template <class S>
 concept byte_sink =
     std::move_constructible<S> &&
@@ -4074,9 +5878,344 @@ concept byte_sink =
     (!S::traits.readable ||
      requires(S& s, std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
          s.read(offset, to, ec);
-     });
+     }) &&
+    (!S::traits.ordered ||
+     (requires(S const& s) {
+         { s.window() } -> std::same_as<std::uint64_t>;
+         { s.chunk() } -> std::same_as<std::uint64_t>;
+     } && (detail::delivers<S> || detail::delivers_later<S>))) &&
+    (!S::traits.system_filled || detail::writes<S>);
 
 } // namespace cleave
+
+// ---- cleave/sink/coroutine_consumer.hpp ----
+
+// A coroutine as the consumer of an ordered_sink. Only where Asio has coroutines; empty elsewhere.
+
+// ---- cleave/sink/ordered_sink.hpp ----
+
+// Bytes are handed to a consumer strictly in order, through a window of the caller's own memory: to
+// flash a device, to unpack, to play. Knows nothing of what the consumer does with them.
+
+#include <cstring>
+#include <exception>
+#include <type_traits>
+
+namespace cleave {
+
+namespace detail {
+
+struct delivery_base {
+    virtual void chunk_ended(std::error_code ec) = 0;
+
+  protected:
+    ~delivery_base() = default;
+};
+
+// The code for what a consumer threw. To be called while it is being handled.
+[[nodiscard]] inline std::error_code code_of_thrown() {
+    try {
+        throw;
+    } catch (std::system_error const& e) {
+        return e.code();
+    } catch (std::bad_alloc const&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+        return std::make_error_code(std::errc::state_not_recoverable);
+    }
+}
+
+} // namespace detail
+
+/// What an asynchronous consumer is given with each chunk: to be called once, as `done(ec)`, when
+/// it needs the chunk's bytes no longer; from any thread, later or at once. An error ends the
+/// download. Destroyed without having been called it stands for `errc::operation_canceled`.
+/// Move-only.
+class chunk_done {
+  public:
+    explicit chunk_done(detail::delivery_base& whose) noexcept : whose_(&whose) {}
+    chunk_done(chunk_done&& other) noexcept : whose_(std::exchange(other.whose_, nullptr)) {}
+    chunk_done& operator=(chunk_done&& other) noexcept {
+        std::swap(whose_, other.whose_);
+        return *this;
+    }
+    ~chunk_done() { (*this)(std::make_error_code(std::errc::operation_canceled)); }
+
+    void operator()(std::error_code ec) {
+        if (auto* const d = std::exchange(whose_, nullptr)) d->chunk_ended(ec);
+    }
+
+  private:
+    detail::delivery_base* whose_;
+};
+
+namespace detail {
+
+using chunk_bytes = std::span<std::byte const>;
+
+template <class C, class... Args>
+concept consumes = requires(C& c, chunk_bytes bytes, Args&&... args) {
+                       { c(bytes, std::forward<Args>(args)...) } -> std::same_as<void>;
+                   };
+template <class C>
+concept asynchronous_consumer = consumes<C, chunk_done>;
+template <class C>
+concept failing_consumer = !asynchronous_consumer<C> && consumes<C, std::error_code&>;
+template <class C>
+concept plain_consumer = !asynchronous_consumer<C> && !failing_consumer<C> && consumes<C>;
+
+} // namespace detail
+
+/// Hands each byte to `Consumer` once, in order from the first on, `chunk` bytes a call from
+/// `storage`; the last call may be of fewer. Lanes fill the rest of `storage` meanwhile. With
+/// a `storage` of one chunk it is a device's receive buffer, which calls each time it is full.
+///
+/// **Bytes are handed over before the end.** Only the completion of the download says that all of
+/// them came, and with a digest, that they were the right ones: until then the consumer must be
+/// able to throw away what it made of them. With digests of pieces only proven pieces are handed
+/// over.
+///
+/// A consumer is one of
+///
+///     void(std::span<std::byte const>)
+///     void(std::span<std::byte const>, std::error_code&)     // an error ends the download
+///     void(std::span<std::byte const>, cleave::chunk_done)   // returns at once, tells later
+///
+/// The first two run beside the lanes and may block. The third must not block: it is first called
+/// on the download's strand, and then from whichever thread called `chunk_done`, one chunk at a
+/// time. For a coroutine see `coroutine_consumer`. What a consumer throws ends the download: as its
+/// code if it is a `std::system_error`, else as `errc::not_enough_memory` or
+/// `errc::state_not_recoverable`. A download that is cancelled ends when the consumer has done with
+/// the chunk that it has.
+///
+/// `storage` must outlive the download, and be a whole number of chunks, at least one, else
+/// `error::window_too_small`. What was handed over cannot be taken back: a download that would have
+/// to begin again then fails with `error::sink_cannot_restart`.
+template <class Consumer>
+class ordered_sink {
+    static_assert(detail::asynchronous_consumer<Consumer> || detail::failing_consumer<Consumer> ||
+                      detail::plain_consumer<Consumer>,
+                  "a consumer takes (bytes), (bytes, error_code&) or (bytes, chunk_done), and "
+                  "returns void; a coroutine goes into a coroutine_consumer");
+
+  public:
+    static constexpr sink_traits traits{
+        .concurrent = true, .readable = true, .revocable = false, .ordered = true};
+
+    ordered_sink(std::span<std::byte> storage, std::size_t chunk, Consumer consumer)
+        : storage_(storage), chunk_(chunk), consumer_(std::move(consumer)) {}
+    ordered_sink(ordered_sink&& other) noexcept(std::is_nothrow_move_constructible_v<Consumer>)
+        : storage_(other.storage_), chunk_(other.chunk_), consumer_(std::move(other.consumer_)),
+          delivered_(other.delivered_.load()), begun_(other.begun_) {}
+
+    void check(std::error_code& ec) const noexcept {
+        if (chunk_ == 0 || storage_.empty() || storage_.size() % chunk_ != 0)
+            ec = error::window_too_small;
+    }
+    void open(std::optional<std::uint64_t>, std::error_code& ec) const noexcept {
+        if (begun_) ec = error::sink_cannot_restart;
+    }
+
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
+                                               std::error_code& ec) const noexcept {
+        std::size_t const room = held(offset, ec);
+        if (ec) return {};
+        std::size_t const at = place_of(offset);
+        return storage_.subspan(at, std::min({n, room, storage_.size() - at}));
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) const noexcept {}
+
+    void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const noexcept {
+        if (to.empty()) return;
+        if (std::size_t const most = held(offset, ec); !ec && to.size() > most) break_contract(ec);
+        if (ec) return;
+        std::size_t const at = place_of(offset);
+        std::size_t const n = std::min(to.size(), storage_.size() - at);
+        std::memcpy(to.data(), storage_.data() + at, n);
+        std::memcpy(to.data() + n, storage_.data(), to.size() - n);
+    }
+
+    [[nodiscard]] std::uint64_t window() const noexcept { return storage_.size(); }
+    [[nodiscard]] std::uint64_t chunk() const noexcept { return chunk_; }
+
+    void deliver(std::uint64_t offset, std::size_t n, std::error_code& ec)
+        requires(!detail::asynchronous_consumer<Consumer>)
+    {
+        check_delivery(offset, n, ec);
+        while (!ec && n != 0) {
+            std::span<std::byte const> const bytes = next_chunk(n);
+            try {
+                if constexpr (detail::failing_consumer<Consumer>)
+                    consumer_(bytes, ec);
+                else
+                    consumer_(bytes);
+            } catch (...) {
+                ec = detail::code_of_thrown();
+            }
+            if (ec) return;
+            consumed(bytes.size());
+            n -= bytes.size();
+        }
+    }
+
+    template <class Handler>
+        requires detail::asynchronous_consumer<Consumer>
+    void async_deliver(std::uint64_t offset, std::size_t n, Handler handler) {
+        std::error_code ec;
+        check_delivery(offset, n, ec);
+        // Owns itself until it calls the handler.
+        (new delivery<Handler>{*this, n, ec, std::move(handler)})->run();
+    }
+
+    void sync(std::uint64_t, std::error_code&) const noexcept {}
+    void publish(std::error_code&) const noexcept {}
+    void abandon() noexcept {}
+
+  private:
+    // One `async_deliver`: chunk after chunk, without a call within a call however many there are.
+    template <class Handler>
+    class delivery final : public detail::delivery_base {
+      public:
+        delivery(ordered_sink& sink, std::size_t n, std::error_code ec, Handler handler)
+            : sink_(sink), left_(n), ec_(ec), handler_(std::move(handler)) {}
+
+        void run() {
+            while (!ec_ && left_ != 0) {
+                std::span<std::byte const> const bytes = sink_.next_chunk(left_);
+                given_ = bytes.size();
+                one_came_.store(false, std::memory_order_relaxed);
+                try {
+                    sink_.consumer_(bytes, chunk_done{*this});
+                } catch (...) {
+                    thrown_ = detail::code_of_thrown();
+                }
+                if (!came_second()) return;
+                settle();
+            }
+            finish();
+        }
+        void chunk_ended(std::error_code ec) override {
+            told_ = ec;
+            if (!came_second()) return;
+            settle();
+            run();
+        }
+
+      private:
+        // The consumer returns, and it says that it has done: in either order, and perhaps in two
+        // threads at once. Whoever comes second goes on, and the first must not touch us any more.
+        [[nodiscard]] bool came_second() noexcept {
+            return one_came_.exchange(true, std::memory_order_acq_rel);
+        }
+        void settle() noexcept {
+            ec_ = thrown_ ? thrown_ : told_;
+            if (ec_) return;
+            sink_.consumed(given_);
+            left_ -= given_;
+        }
+        void finish() {
+            Handler handler = std::move(handler_);
+            std::error_code const ec = ec_;
+            delete this;
+            std::move(handler)(ec);
+        }
+
+        ordered_sink& sink_;
+        std::size_t left_;
+        std::size_t given_ = 0;
+        std::error_code ec_;
+        std::error_code thrown_;
+        std::error_code told_;
+        std::atomic<bool> one_came_ = false;
+        Handler handler_;
+    };
+
+    static void break_contract(std::error_code& ec) noexcept {
+        ec = std::make_error_code(std::errc::invalid_argument);
+    }
+    [[nodiscard]] std::size_t place_of(std::uint64_t offset) const noexcept {
+        return static_cast<std::size_t>(offset % storage_.size());
+    }
+    // How many bytes from `offset` on lie within the window; at least one, or it is an error.
+    [[nodiscard]] std::size_t held(std::uint64_t offset, std::error_code& ec) const noexcept {
+        std::uint64_t const delivered = delivered_.load(std::memory_order_acquire);
+        if (offset >= delivered && offset - delivered < storage_.size())
+            return storage_.size() - static_cast<std::size_t>(offset - delivered);
+        break_contract(ec);
+        return 0;
+    }
+    // Only from a chunk's beginning on does it lie in one piece.
+    void check_delivery(std::uint64_t offset, std::size_t n, std::error_code& ec) const noexcept {
+        if (offset != delivered_.load(std::memory_order_relaxed) || offset % chunk_ != 0 ||
+            n > storage_.size())
+            break_contract(ec);
+    }
+    [[nodiscard]] std::span<std::byte const> next_chunk(std::size_t left) noexcept {
+        begun_ = true;
+        std::size_t const at = place_of(delivered_.load(std::memory_order_relaxed));
+        return storage_.subspan(at, std::min(left, chunk_));
+    }
+    // From here on others may write where these bytes were.
+    void consumed(std::size_t n) noexcept { delivered_.fetch_add(n, std::memory_order_release); }
+
+    std::span<std::byte> storage_;
+    std::size_t chunk_;
+    Consumer consumer_;
+    std::atomic<std::uint64_t> delivered_ = 0;
+    bool begun_ = false;
+};
+
+static_assert(byte_sink<ordered_sink<void (*)(std::span<std::byte const>)>>);
+static_assert(byte_sink<ordered_sink<void (*)(std::span<std::byte const>, chunk_done)>>);
+
+} // namespace cleave
+
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+
+#if defined(ASIO_HAS_CO_AWAIT)
+
+namespace cleave {
+
+/// Runs `f`, an `asio::awaitable<void>(std::span<std::byte const>)`, on `Executor` for each chunk,
+/// one after the other. The bytes are there until it ends; what it throws ends the download.
+///
+///     cleave::ordered_sink sink{storage, chunk, cleave::coroutine_consumer{executor, f}};
+///
+/// The executor's context must run as long as the download. One that the download uses too is not
+/// blocked: it waits without a thread.
+template <class Executor, class F>
+class coroutine_consumer {
+  public:
+    coroutine_consumer(Executor executor, F f) : executor_(std::move(executor)), f_(std::move(f)) {}
+
+    void operator()(std::span<std::byte const> bytes, chunk_done done) {
+        // Within the coroutine, so that what `f` throws before its first wait is caught there too.
+        asio::co_spawn(
+            executor_, [this, bytes] { return f_(bytes); },
+            [done = std::move(done)](std::exception_ptr thrown) mutable { done(code_of(thrown)); });
+    }
+
+  private:
+    [[nodiscard]] static std::error_code code_of(std::exception_ptr const& thrown) {
+        if (!thrown) return {};
+        try {
+            std::rethrow_exception(thrown);
+        } catch (...) {
+            return detail::code_of_thrown();
+        }
+    }
+
+    Executor executor_;
+    F f_;
+};
+
+static_assert(byte_sink<ordered_sink<coroutine_consumer<
+                  asio::any_io_executor, asio::awaitable<void> (*)(std::span<std::byte const>)>>>);
+
+} // namespace cleave
+
+#endif
 
 // ---- cleave/sink/file_sink.hpp ----
 
@@ -4085,9 +6224,9 @@ concept byte_sink =
 
 namespace cleave {
 
-/// Writes with `File` through one buffer. The partial is as long as the object from the start, so
-/// that a full disk is found before anything is fetched. A run that fails removes its partial and
-/// leaves whatever was under the target's name as it was.
+/// Writes with `File` through one buffer, or with `write` from where the bytes lie. The partial is
+/// as long as the object from the start, so that a full disk is found before anything is fetched. A
+/// run that fails removes its partial and leaves whatever was under the target's name as it was.
 template <file File>
 class basic_file_sink {
   public:
@@ -4118,6 +6257,9 @@ class basic_file_sink {
     void commit(std::uint64_t offset, std::size_t n, std::error_code& ec) {
         file_.write_at(offset, {buffer_.get(), n}, ec);
     }
+    void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
+        file_.write_at(offset, from, ec);
+    }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
         file_.read_at(offset, to, ec);
     }
@@ -4145,24 +6287,138 @@ static_assert(byte_sink<file_sink>);
 
 } // namespace cleave
 
+// ---- cleave/sink/mapped_file_sink.hpp ----
+
+// Bytes are received into a file that is mapped into memory: into `NAME.part` first, and under
+// `NAME` only when all of them are there, right and durable.
+
+namespace cleave {
+
+/// As `file_sink`, but without a buffer: the system receives straight into the pages of the file.
+/// Room for them is made first, so the size must be known, else `error::sink_needs_size`; on
+/// systems of 32 bits a size beyond memory is `errc::value_too_large`.
+///
+/// A file that somebody cuts meanwhile, or a disk that is full, is an error code and never a
+/// signal: neither this sink nor who keeps to `system_filled` loads from the mapping or stores into
+/// it. Receiving answers `errc::bad_address` (EFAULT) then, or with fewer bytes; writing, reading
+/// and `sync` answer with the system's code or `error::partial_replaced`. Only a file that is cut
+/// and made long again behind our back needs a digest to be found out.
+///
+/// Where a stream makes its bytes in user space, as TLS does, they come by `write`, from where they
+/// lie; then this is `file_sink` with a mapping that nobody needs.
+template <mappable_file File>
+class basic_mapped_file_sink {
+  public:
+    static constexpr sink_traits traits{
+        .concurrent = true, .readable = true, .revocable = true, .system_filled = true};
+
+    /// `target`: path of the finished file. Errors of the path show when the download starts.
+    explicit basic_mapped_file_sink(std::string target, File f = File{})
+        : target_(std::move(target)), file_(std::move(f)) {}
+    /// `result` is given the finished file as memory when it is published; it must live until then.
+    basic_mapped_file_sink(std::string target, mapped_bytes& result, File f = File{})
+        : target_(std::move(target)), file_(std::move(f)), result_(&result) {}
+
+    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
+        if (!size) {
+            ec = error::sink_needs_size;
+            return;
+        }
+        mapping_ = {};
+        if (!std::exchange(opened_, true))
+            file_.open_partial(target_ + ".part", ec);
+        else
+            file_.resize(0, ec);
+        if (!ec) file_.allocate(*size, ec);
+        if (!ec) mapping_ = file_.map(*size, ec);
+    }
+
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
+                                               std::error_code& ec) const noexcept {
+        std::span<std::byte> const all = mapping_.bytes();
+        if (offset >= all.size()) {
+            ec = error::sink_too_small;
+            return {};
+        }
+        auto const at = static_cast<std::size_t>(offset);
+        return all.subspan(at, std::min(n, all.size() - at));
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) const noexcept {}
+
+    void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
+        std::size_t const size = mapping_.bytes().size();
+        if (offset > size || from.size() > size - offset)
+            ec = error::sink_too_small;
+        else
+            file_.write_at(offset, from, ec);
+    }
+    void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
+        file_.read_at(offset, to, ec);
+    }
+
+    void sync(std::uint64_t size, std::error_code& ec) {
+        // A file that was cut still takes bytes in its last page, behind its end, without a word.
+        std::byte last{};
+        if (size != 0) file_.read_at(size - 1, {&last, 1}, ec);
+        if (!ec) file_.resize(size, ec);
+        // What came through the mapping, then all else of the file: see `mapping::sync`.
+        if (!ec) mapping_.sync(ec);
+        if (!ec) file_.sync(ec);
+    }
+
+    void publish(std::error_code& ec) {
+        // First what may fail while nothing is visible yet.
+        mapped_bytes finished;
+        if (result_ != nullptr) finished = {std::move(mapping_), ec};
+        mapping_ = {};
+        if (!ec) file_.publish(target_, ec);
+        if (!ec && result_ != nullptr) *result_ = std::move(finished);
+    }
+    void abandon() noexcept {
+        mapping_ = {};
+        file_.discard();
+    }
+
+    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+
+  private:
+    std::string target_;
+    File file_;
+    mapping mapping_;
+    mapped_bytes* result_ = nullptr;
+    bool opened_ = false;
+};
+
+using mapped_file_sink = basic_mapped_file_sink<posix_file>;
+
+static_assert(byte_sink<mapped_file_sink>);
+
+} // namespace cleave
+
 // ---- cleave/sink/memory_sink.hpp ----
 
 // Bytes go into the caller's memory: received where they belong, copied nowhere.
 
-#include <cstring>
-#include <new>
-#include <stdexcept>
-
 namespace cleave {
 
 /// Receives into a vector, made as large as the object, or into a span of fixed size, for which
-/// `error::sink_too_small` is possible. The memory must outlive the download. After a failure it
-/// holds anything; after success `[0, report.bytes)` is the object.
+/// `error::sink_too_small` is possible. The vector's allocator may be any, so the memory can be had
+/// from wherever one wants it, as with `std::pmr::vector`; one that leaves new bytes as they are
+/// spares writing zeros first. The memory must outlive the download. After a failure it holds
+/// anything; after success `[0, report.bytes)` is the object.
 class memory_sink {
   public:
     static constexpr sink_traits traits{.concurrent = false, .readable = true, .revocable = true};
 
-    explicit memory_sink(std::vector<std::byte>& to) noexcept : vector_(&to) {}
+    template <class Allocator>
+    explicit memory_sink(std::vector<std::byte, Allocator>& to) noexcept
+        : vector_(&to), most_(to.max_size()), resize_vector_([](void* vector, std::size_t size) {
+              auto& bytes = *static_cast<std::vector<std::byte, Allocator>*>(vector);
+              bytes.resize(size);
+              return std::span<std::byte>{bytes};
+          }) {}
     explicit memory_sink(std::span<std::byte> to) noexcept : memory_(to) {}
 
     void check(std::error_code&) const noexcept {}
@@ -4200,31 +6456,253 @@ class memory_sink {
 
   private:
     void resize(std::uint64_t size, std::error_code& ec) {
-        if (size > vector_->max_size()) {
+        if (size > most_) {
             ec = error::sink_too_small;
             return;
         }
         try {
-            vector_->resize(static_cast<std::size_t>(size));
-            memory_ = *vector_;
-        } catch (std::bad_alloc const&) {
+            memory_ = resize_vector_(vector_, static_cast<std::size_t>(size));
+        } catch (...) {
+            // Whatever an allocator throws, it says that it has no memory.
             ec = std::make_error_code(std::errc::not_enough_memory);
         }
     }
     void grow(std::uint64_t offset, std::size_t n, std::error_code& ec) {
-        std::uint64_t const most = vector_->max_size();
-        if (offset > most || n > most - offset) {
+        if (offset > most_ || n > most_ - offset) {
             ec = error::sink_too_small;
             return;
         }
-        resize(std::max(offset + n, std::min<std::uint64_t>(memory_.size() * 2, most)), ec);
+        resize(std::max(offset + n, std::min<std::uint64_t>(memory_.size() * 2, most_)), ec);
     }
 
-    std::vector<std::byte>* vector_ = nullptr;
+    // The vector, whatever its allocator, how large it may be, and how to make it larger.
+    void* vector_ = nullptr;
+    std::uint64_t most_ = 0;
+    std::span<std::byte> (*resize_vector_)(void* vector, std::size_t size) = nullptr;
     std::span<std::byte> memory_;
 };
 
 static_assert(byte_sink<memory_sink>);
+
+} // namespace cleave
+
+// ---- cleave/sink/null_sink.hpp ----
+
+// Bytes go nowhere: to measure what fetching costs by itself, or to warm a server's cache.
+
+namespace cleave {
+
+/// Receives everything into the same buffer, and forgets it. It cannot be read, so no digest can be
+/// checked.
+class null_sink {
+  public:
+    static constexpr sink_traits traits{.concurrent = false, .readable = false, .revocable = true};
+
+    void check(std::error_code&) const noexcept {}
+    void open(std::optional<std::uint64_t>, std::error_code&) {
+        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+    }
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n,
+                                               std::error_code&) const noexcept {
+        return {buffer_.get(), std::min(n, buffer_size)};
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) const noexcept {}
+    void write(std::uint64_t, std::span<std::byte const>, std::error_code&) const noexcept {}
+    void sync(std::uint64_t, std::error_code&) const noexcept {}
+    void publish(std::error_code&) const noexcept {}
+    void abandon() noexcept {}
+
+  private:
+    static constexpr std::size_t buffer_size = 256 * 1024;
+
+    std::unique_ptr<std::byte[]> buffer_;
+};
+
+static_assert(byte_sink<null_sink>);
+
+} // namespace cleave
+
+// ---- cleave/sink/tee_sink.hpp ----
+
+// The same bytes go into two sinks, in step: a file and a consumer, say, or two disks.
+
+namespace cleave {
+
+namespace detail {
+template <class S>
+[[nodiscard]] constexpr std::uint64_t copied_by(S const& s) {
+    if constexpr (requires { s.bytes_copied(); })
+        return s.bytes_copied();
+    else
+        return 0;
+}
+} // namespace detail
+
+/// Everything is done in `First` and then in `Second`; the first error ends the download in both.
+/// A tee may be in a tee.
+///
+/// One of the two lends its memory to receive into, and the other is given the bytes from there: by
+/// its `write` where it has that, so that none is copied in user space, else by a copy, which
+/// `bytes_copied` counts. So of sinks without `write`, `memory_sink` and `ordered_sink`, each but
+/// one costs a copy. Who lends is chosen for that, not by order. The memory of a `system_filled`
+/// sink is never lent: it has a `write`, and two of them are written to from a buffer of the tee's
+/// own.
+///
+/// `publish` publishes `First`, then `Second`. If `First` fails, neither is to be seen. If `Second`
+/// fails, the object of `First` stays under its name, whole, right and durable; `Second` leaves
+/// what it leaves when it fails alone; and the download fails with its error. So what is more
+/// likely to fail goes first.
+///
+/// One of the two may be ordered, and then the tee is. It can be read where one of them can, from
+/// `First` if that is the one. It is never `concurrent`, since it must remember what was lent.
+template <byte_sink First, byte_sink Second>
+class tee_sink {
+    static_assert(!(First::traits.ordered && Second::traits.ordered),
+                  "at most one sink of a tee may be ordered");
+    using ordered_one = std::conditional_t<First::traits.ordered, First, Second>;
+
+  public:
+    static constexpr sink_traits traits{
+        .concurrent = false,
+        .readable = First::traits.readable || Second::traits.readable,
+        .revocable = First::traits.revocable && Second::traits.revocable,
+        .ordered = First::traits.ordered || Second::traits.ordered,
+        .system_filled = false};
+
+    tee_sink(First first, Second second) : first_(std::move(first)), second_(std::move(second)) {}
+
+    void check(std::error_code& ec) {
+        first_.check(ec);
+        if (!ec) second_.check(ec);
+    }
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
+        if (lends == lender::tee && !buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        first_.open(size, ec);
+        if (!ec) second_.open(size, ec);
+    }
+
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
+                                               std::error_code& ec) {
+        if constexpr (lends == lender::first)
+            lent_ = first_.prepare(offset, n, ec);
+        else if constexpr (lends == lender::second)
+            lent_ = second_.prepare(offset, n, ec);
+        else
+            lent_ = {buffer_.get(), std::min(n, buffer_size)};
+        return lent_;
+    }
+    void commit(std::uint64_t offset, std::size_t n, std::error_code& ec) {
+        // The lender comes last: once it is told of the bytes, the memory is its own again.
+        if constexpr (lends != lender::first) put(first_, offset, lent_.first(n), ec);
+        if constexpr (lends != lender::second)
+            if (!ec) put(second_, offset, lent_.first(n), ec);
+        if (ec) return;
+        if constexpr (lends == lender::first) first_.commit(offset, n, ec);
+        if constexpr (lends == lender::second) second_.commit(offset, n, ec);
+    }
+    void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec)
+        requires(detail::writes<First> && detail::writes<Second>)
+    {
+        first_.write(offset, from, ec);
+        if (!ec) second_.write(offset, from, ec);
+    }
+    [[nodiscard]] std::uint64_t bytes_copied() const {
+        return copied_ + detail::copied_by(first_) + detail::copied_by(second_);
+    }
+
+    void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec)
+        requires(traits.readable)
+    {
+        if constexpr (First::traits.readable)
+            first_.read(offset, to, ec);
+        else
+            second_.read(offset, to, ec);
+    }
+
+    [[nodiscard]] std::uint64_t window() const
+        requires(traits.ordered)
+    {
+        return in_order(*this).window();
+    }
+    [[nodiscard]] std::uint64_t chunk() const
+        requires(traits.ordered)
+    {
+        return in_order(*this).chunk();
+    }
+    void deliver(std::uint64_t offset, std::size_t n, std::error_code& ec)
+        requires(traits.ordered && detail::delivers<ordered_one>)
+    {
+        in_order(*this).deliver(offset, n, ec);
+    }
+    template <class Handler>
+        requires(traits.ordered && detail::delivers_later<ordered_one>)
+    void async_deliver(std::uint64_t offset, std::size_t n, Handler handler) {
+        in_order(*this).async_deliver(offset, n, std::move(handler));
+    }
+
+    void sync(std::uint64_t size, std::error_code& ec) {
+        first_.sync(size, ec);
+        if (!ec) second_.sync(size, ec);
+    }
+    void publish(std::error_code& ec) {
+        first_.publish(ec);
+        if (ec) return;
+        first_published_ = true;
+        second_.publish(ec);
+    }
+    void abandon() noexcept {
+        if (!first_published_) first_.abandon();
+        second_.abandon();
+    }
+
+    [[nodiscard]] First const& first() const noexcept { return first_; }
+    [[nodiscard]] Second const& second() const noexcept { return second_; }
+
+  private:
+    enum class lender { first, second, tee };
+    static constexpr lender lends = [] {
+        if (First::traits.system_filled && Second::traits.system_filled) return lender::tee;
+        if (First::traits.system_filled) return lender::second;
+        return detail::writes<First> && !detail::writes<Second> ? lender::second : lender::first;
+    }();
+    static constexpr std::size_t buffer_size = 256 * 1024;
+
+    template <class Self>
+    [[nodiscard]] static auto& in_order(Self& self) noexcept {
+        if constexpr (First::traits.ordered)
+            return self.first_;
+        else
+            return self.second_;
+    }
+
+    template <class Sink>
+    void put(Sink& sink, std::uint64_t offset, std::span<std::byte const> from,
+             std::error_code& ec) {
+        if constexpr (detail::writes<Sink>) {
+            sink.write(offset, from, ec);
+        } else {
+            while (!from.empty()) {
+                std::span<std::byte> const to = sink.prepare(offset, from.size(), ec);
+                if (ec) return;
+                std::memcpy(to.data(), from.data(), to.size());
+                sink.commit(offset, to.size(), ec);
+                if (ec) return;
+                copied_ += to.size();
+                offset += to.size();
+                from = from.subspan(to.size());
+            }
+        }
+    }
+
+    First first_;
+    Second second_;
+    std::unique_ptr<std::byte[]> buffer_; // only where the tee lends
+    std::span<std::byte> lent_;
+    std::uint64_t copied_ = 0;
+    bool first_published_ = false;
+};
+
+static_assert(byte_sink<tee_sink<null_sink, null_sink>>);
 
 } // namespace cleave
 
@@ -4248,6 +6726,8 @@ using instant = std::chrono::nanoseconds;
 enum class job : std::uint8_t {
     open,        ///< make the sink ready
     hash,        ///< hash a run of committed bytes
+    hash_piece,  ///< the digest of one piece
+    deliver,     ///< hand a run of bytes on, in order; hash them before, if that is wanted
     finish_hash, ///< the digest of all of them
     sync,        ///< make the data durable
     publish,     ///< put it under its final name
@@ -4263,6 +6743,8 @@ struct started {
 /// A lane's connection stands.
 struct connected {
     lane_id lane = 0;
+    /// Another download has used it before.
+    bool kept = false;
 };
 /// Bytes of a reply, before its body.
 struct head_bytes {
@@ -4278,6 +6760,8 @@ struct grant_ended {
     bool body_ended = false;
     /// Whether more bytes followed the body's end.
     bool bytes_left_over = false;
+    /// Whether it ends because it was revoked; more can be granted.
+    bool revoked = false;
     std::optional<failure> failed{};
 };
 /// A lane could not connect, send, or receive a head.
@@ -4289,7 +6773,7 @@ struct lane_failed {
 struct job_ended {
     job what = job::open;
     std::optional<failure> failed{};
-    /// After `job::finish_hash`.
+    /// After `job::finish_hash` and `job::hash_piece`.
     digest_value digest{};
 };
 /// How far a lane is within its present grant.
@@ -4305,12 +6789,21 @@ struct woke {
 };
 /// The caller does not want it any more.
 struct cancelled {};
+/// The caller wants it to rest, or to go on.
+struct paused {
+    bool rest = true;
+};
+/// The caller wants another rate, in bytes a second; 0 is no limit.
+struct rate_changed {
+    std::uint64_t rate = 0;
+};
 
 } // namespace event
 
 using any_event =
     std::variant<event::started, event::connected, event::head_bytes, event::grant_ended,
-                 event::lane_failed, event::job_ended, event::woke, event::cancelled>;
+                 event::lane_failed, event::job_ended, event::woke, event::cancelled,
+                 event::paused, event::rate_changed>;
 
 } // namespace cleave
 
@@ -4349,12 +6842,19 @@ struct receive {
     /// where that takes another read.
     bool to_the_end = false;
 };
+/// End the lane's grant where it is now: `grant_ended`, unless that is under way already. The reply
+/// stays as it is, for another grant.
+struct revoke {
+    lane_id lane = 0;
+};
 /// Close the lane's connection; whatever it was doing ends without an event. No answer.
 struct close {
     lane_id lane = 0;
+    /// It stands idle after a complete reply: another download may use it.
+    bool keep = false;
 };
-/// Do this beside the lanes: `job_ended`. `bytes`: what to hash. `size`: of the object's wanted
-/// part, for `open` (unknown when empty) and `sync`.
+/// Do this beside the lanes: `job_ended`. `bytes`: what to hash or to hand on, as the sink counts.
+/// `size`: of the object's wanted part, for `open` (unknown when empty) and `sync`.
 struct run {
     job what = job::open;
     segment bytes;
@@ -4371,8 +6871,9 @@ struct finish {};
 
 namespace cleave {
 
-using any_action = std::variant<action::connect, action::send, action::read_head, action::receive,
-                                action::close, action::run, action::wait_until, action::finish>;
+using any_action =
+    std::variant<action::connect, action::send, action::read_head, action::receive, action::revoke,
+                 action::close, action::run, action::wait_until, action::finish>;
 
 } // namespace cleave
 
@@ -4395,7 +6896,7 @@ struct lane {
         connecting, ///< until the connect timeout
         ready,      ///< connected, without a lease
         requesting, ///< waiting for the reply to its lease, until the head timeout
-        admitted,   ///< its reply is accepted; waiting for the sink to be ready
+        admitted,   ///< its reply is accepted; waiting for a grant: for the sink, its turn, a pause
         receiving,  ///< filling a grant
         ended,      ///< given up
     };
@@ -4404,16 +6905,34 @@ struct lane {
     /// What the present lease asks for, while there is one.
     std::optional<lease> held;
 
-    // The reply: where its bytes go, and how far they are.
-    segment write;
-    std::uint64_t next = 0;
+    /// What it still has to bring of its lease. None when all of it is in place or was taken away,
+    /// and as long as a hedge has not won.
+    std::optional<segment> left;
+    /// The lane that holds what this one asks for as well.
+    std::optional<lane_id> hedge_of;
+    /// The lane that waits for this one's grant to end, to take bytes from it.
+    std::optional<lane_id> thief;
+    bool is_hedged = false; ///< another lane's `hedge_of` names this one, as last marked
+    bool is_thief = false;  ///< another lane's `thief` does
+
+    // The reply: what of it can be used, and the window it may write into.
+    segment reply_bytes;
     segment grant;
+    std::uint64_t in_place = 0; ///< of the grant, when last looked at
+    std::uint64_t turn = 0;     ///< since when it waits for a grant, beside other lanes
+    instant admitted_at{0};     ///< the same, as a time
     std::uint64_t skip = 0;
     body_framing framing;
     std::size_t head_size = 0;
     bool first_grant = true;
     bool open_ended = false;
     bool reusable = false;
+
+    // How fast it has been lately, in bytes a second; 0 while that is not known.
+    double rate = 0;
+    std::uint64_t sampled = 0; ///< bytes, when last looked at
+    instant sampled_at{0};
+    instant asked_at{0};
 
     // The connection.
     bool used = false;          ///< it has carried a reply
@@ -4428,7 +6947,7 @@ struct lane {
     // Time: when the present state has lasted too long, or when a wait is over.
     instant until{0};
     std::uint64_t seen = 0;
-    instant seen_at{0};
+    instant seen_at{0}; ///< when it last brought anything, during a grant
 
     // Kept, so that later requests and replies need no memory.
     std::string request;
@@ -4439,8 +6958,9 @@ struct lane {
 
 // ---- cleave/engine/ledger.hpp ----
 
-// The books: which bytes are owed, which a lane holds, which are in place. Every byte that is
-// wanted is in exactly one of the three. Knows nothing of lanes, time or planners.
+// The books: which bytes are owed, which a lane holds, which are in place, and of these which are
+// proven. Every byte that is wanted is in exactly one of the first three. Knows nothing of lanes,
+// time or planners.
 
 namespace cleave {
 
@@ -4450,6 +6970,7 @@ class ledger {
     void reserve(std::size_t segments) {
         owed_.reserve(segments);
         committed_.reserve(segments);
+        proven_.reserve(segments);
     }
 
     /// Begins anew: all of `wanted` is owed.
@@ -4457,6 +6978,7 @@ class ledger {
         wanted_ = wanted;
         owed_.clear();
         committed_.clear();
+        proven_.clear();
         owed_.insert(wanted);
     }
     /// The object turned out to end earlier than thought; what lies behind is not wanted.
@@ -4476,19 +6998,104 @@ class ledger {
     void give_back(segment bytes) { owed_.insert(bytes); }
     /// Bytes that a lane held are in place.
     void commit(segment bytes) { committed_.insert(bytes); }
+    /// Bytes in place have the digest of their piece.
+    void prove(segment piece) { proven_.insert(piece); }
+    /// Bytes in place turned out to be wrong: they are owed again.
+    void reject(segment piece) {
+        committed_.erase(piece);
+        owed_.insert(piece);
+    }
 
     /// Whether every byte that is wanted is in place: the committed bytes tile the request.
     [[nodiscard]] bool complete() const noexcept { return committed_.contains(wanted_); }
+    /// Whether every byte that is wanted is proven.
+    [[nodiscard]] bool all_proven() const noexcept { return proven_.contains(wanted_); }
     /// How many bytes from the beginning are in place without a gap.
-    [[nodiscard]] std::uint64_t frontier() const noexcept {
-        auto const run = committed_.find(wanted_.first);
-        return run ? run->size() : 0;
+    [[nodiscard]] std::uint64_t frontier() const noexcept { return from_beginning(committed_); }
+    /// How many bytes from the beginning are proven without a gap.
+    [[nodiscard]] std::uint64_t proven_frontier() const noexcept { return from_beginning(proven_); }
+    /// Some piece that is in place and not yet proven; pieces have `size` bytes, the first begins
+    /// with the first byte that is wanted, and the last is as long as there are bytes.
+    [[nodiscard]] std::optional<segment> unproven_piece(std::uint64_t size) const noexcept {
+        for (segment const run : committed_) {
+            // The first piece that begins within this run.
+            std::uint64_t const into = (run.first - wanted_.first) % size;
+            if (into != 0 && size - into > run.last - run.first) continue;
+            auto rest = run.from(into == 0 ? run.first : run.first + (size - into));
+            if (rest) rest = proven_.first_gap(*rest);
+            if (!rest) continue;
+            segment const piece{rest->first, std::min(after(rest->first, size - 1), wanted_.last)};
+            if (run.contains(piece)) return piece;
+        }
+        return std::nullopt;
     }
 
   private:
+    [[nodiscard]] std::uint64_t from_beginning(segment_set const& set) const noexcept {
+        auto const run = set.find(wanted_.first);
+        return run ? run->size() : 0;
+    }
+    [[nodiscard]] static constexpr std::uint64_t after(std::uint64_t at, std::uint64_t n) noexcept {
+        return n > max_offset - at ? max_offset : at + n;
+    }
+
     segment wanted_;
     segment_set owed_;
     segment_set committed_;
+    segment_set proven_; ///< a part of what is committed
+};
+
+} // namespace cleave
+
+// ---- cleave/engine/rates.hpp ----
+
+// How long things take and how fast bytes come, where the last few times count for most.
+
+#include <cmath>
+
+namespace cleave {
+
+/// A mean of times, of which each new one is a quarter.
+struct mean_time {
+    std::chrono::nanoseconds value{0};
+    bool known = false;
+
+    void add(std::chrono::nanoseconds time) noexcept {
+        value = known ? value - value / 4 + time / 4 : time;
+        known = true;
+    }
+    [[nodiscard]] double seconds() const noexcept {
+        return std::chrono::duration<double>{value}.count();
+    }
+};
+
+/// Bytes a second, where the last three seconds count for most; at first the mean since the start.
+class smooth_rate {
+  public:
+    /// `bytes` are there at second `now`; fewer than before where some had to be fetched again.
+    void update(std::uint64_t bytes, double now) noexcept {
+        double const past = now - at_;
+        if (past <= 0) return;
+        double const came = bytes > bytes_ ? static_cast<double>(bytes - bytes_) : 0.0;
+        double const weight = std::max(1 - std::exp(-past / 3), past / now);
+        rate_ += weight * (came / past - rate_);
+        at_ = now;
+        bytes_ = bytes;
+    }
+    [[nodiscard]] std::uint64_t whole() const noexcept {
+        return rate_ >= 9e18 ? std::numeric_limits<std::int64_t>::max()
+                             : static_cast<std::uint64_t>(rate_);
+    }
+    /// How long so many bytes take at this rate; a rate of at least a byte a second is needed.
+    [[nodiscard]] std::chrono::nanoseconds time_for(std::uint64_t bytes) const noexcept {
+        double const seconds = std::min(static_cast<double>(bytes) / std::max(rate_, 1.0), 9e9);
+        return std::chrono::nanoseconds{static_cast<std::int64_t>(seconds * 1e9)};
+    }
+
+  private:
+    double rate_ = 0;
+    double at_ = 0;
+    std::uint64_t bytes_ = 0;
 };
 
 } // namespace cleave
@@ -4508,7 +7115,7 @@ struct report {
     bool ranges = true;
     /// False where the end of the connection was the only sign of the object's end.
     bool length_verified = true;
-    /// Whether a digest was compared, and fitted.
+    /// Whether a digest of the whole object, or one of each of its pieces, was compared and fitted.
     bool digest_verified = false;
 
     /// Lanes that brought at least one byte.
@@ -4522,6 +7129,17 @@ struct report {
     std::uint64_t stale_connections = 0;
     /// Times the download began again from its first byte.
     std::uint64_t restarts = 0;
+    /// Connections taken over from another download of the session; `connections` has them too.
+    std::uint64_t kept_connections = 0;
+    /// Times an idle lane took the end of what a slow one held.
+    std::uint64_t steals = 0;
+    /// Times an idle lane asked for bytes that a slow one held and kept, how often it was first, and
+    /// the bytes asked for in this way.
+    std::uint64_t hedges = 0;
+    std::uint64_t hedges_won = 0;
+    std::uint64_t bytes_hedged = 0;
+    /// Pieces that did not have their digest, and were fetched again.
+    std::uint64_t pieces_failed = 0;
     /// Body bytes received more than once, or dropped.
     std::uint64_t bytes_twice = 0;
     /// Body bytes copied in user space: those that came along with heads, or in chunks.
@@ -4542,6 +7160,106 @@ struct report {
 
 } // namespace cleave
 
+// ---- cleave/engine/stealing.hpp ----
+
+// Dividing what slow lanes hold: from whom an idle lane takes, and how much, when nothing is left
+// to assign. Holds for every planner. Pure arithmetic on bytes, rates and times; it knows nothing
+// of lanes' states, of replies or of the books.
+
+namespace cleave {
+
+/// How eagerly idle lanes help slow ones.
+struct stealing_limits {
+    /// No less than so many bytes are taken from a lane that brings any.
+    std::uint64_t least = std::uint64_t{64} << 10;
+    /// What a lane would keep is taken along when it is less than this.
+    std::uint64_t leave = std::uint64_t{16} << 10;
+    /// A lane that will be done this soon is left alone.
+    std::chrono::nanoseconds soon = std::chrono::milliseconds{30};
+    /// A lane that has brought nothing for this long, and four times as long as a reply takes, is
+    /// thought to bring nothing any more.
+    std::chrono::nanoseconds silent = std::chrono::milliseconds{500};
+    /// Bytes that may be asked for twice by hedges, of a hundred that are wanted.
+    std::uint32_t hedged_percent = 5;
+};
+
+/// What one lane still has to bring.
+struct holding {
+    lane_id lane = 0;
+    segment left;
+    /// Bytes a second; 0: it brings nothing.
+    double rate = 0;
+    /// Until its next byte can come, where it has to wait for a reply first.
+    double delay = 0;
+
+    /// Seconds until it is done, as things look now.
+    [[nodiscard]] double time_left() const noexcept {
+        if (rate <= 0) return std::numeric_limits<double>::infinity();
+        return delay + static_cast<double>(left.size()) / rate;
+    }
+};
+
+/// The lane that is about to take something.
+struct thief {
+    /// Bytes a second that it may be expected to bring.
+    double rate = 0;
+    /// Seconds until its first byte.
+    double delay = 0;
+    /// How many lanes are idle, or will be when it begins, itself among them.
+    std::uint32_t idle = 1;
+};
+
+/// What to do for an idle lane.
+struct theft {
+    lane_id from = 0;
+    /// The end of what `from` holds, or all of it.
+    segment bytes;
+    /// `from` keeps it: the thief asks for the same bytes, and who brings them first has them.
+    bool hedge = false;
+
+    friend constexpr bool operator==(theft const&, theft const&) noexcept = default;
+};
+
+/// How much of `from` the thief takes, so that both will be done at the same time; none when that
+/// is not worth a request. Of a lane that brings nothing, all idle lanes take equal shares.
+[[nodiscard]] inline std::optional<segment> divide(holding const& from, thief const& by,
+                                                   stealing_limits const& limits) noexcept {
+    std::uint64_t const size = from.left.size();
+    std::uint64_t const least = std::max<std::uint64_t>(limits.least, 1);
+    auto const idle = std::max(by.idle, 1U);
+    std::uint64_t taken = std::min(size, std::max(size / idle, least));
+    if (from.rate > 0) {
+        // What the two of them, and who else is idle, bring until all are done at the same time.
+        double const late = std::max(by.delay - from.delay, 0.0) * from.rate;
+        double const together = from.rate + by.rate * static_cast<double>(idle);
+        double const share = (static_cast<double>(size) - late) * by.rate / together;
+        if (share < static_cast<double>(least)) return std::nullopt;
+        taken = share < static_cast<double>(size) ? static_cast<std::uint64_t>(share) : size;
+    }
+    if (size - taken < limits.leave) return from.left;
+    return segment{from.left.last - (taken - 1), from.left.last};
+}
+
+/// The best help for the lane that will be done last. `hedgeable`: bytes that may still be asked
+/// for twice.
+[[nodiscard]] inline std::optional<theft> find_theft(std::span<holding const> all, thief const& by,
+                                                     std::uint64_t hedgeable,
+                                                     stealing_limits const& limits) noexcept {
+    auto const last = std::ranges::max_element(
+        all, [](holding const& a, holding const& b) { return a.time_left() < b.time_left(); });
+    if (last == all.end()) return std::nullopt;
+    double const soon = std::chrono::duration<double>{limits.soon}.count();
+    // It must be well worth the wait for a reply.
+    if (last->time_left() <= 2 * by.delay + soon) return std::nullopt;
+    if (auto const bytes = divide(*last, by, limits)) return theft{last->lane, *bytes, false};
+    if (by.rate <= 0) return std::nullopt;
+    double const alone = by.delay + static_cast<double>(last->left.size()) / by.rate;
+    if (last->left.size() > hedgeable || last->time_left() <= 2 * alone + soon) return std::nullopt;
+    return theft{last->lane, last->left, true};
+}
+
+} // namespace cleave
+
 namespace cleave {
 
 /// Sizes of the engine's windows, in bytes; 0 counts as 1.
@@ -4553,6 +7271,16 @@ struct engine_windows {
     /// Bytes hashed by one job, and how many must be in place before one starts.
     std::uint64_t hash = std::uint64_t{8} << 20;
     std::uint64_t hash_from = std::uint64_t{1} << 20;
+    /// Of an ordered sink: what one lane fetches of its window at a time, at least.
+    std::uint64_t stripe = std::uint64_t{64} << 10;
+    stealing_limits stealing{};
+};
+
+/// What the engine must know of the sink.
+struct sink_shape {
+    /// Bytes that an ordered sink can hold, and hands on at a time; 0 and 0 of any other.
+    std::uint64_t window = 0;
+    std::uint64_t chunk = 0;
 };
 
 /// One download's decisions.
@@ -4561,21 +7289,30 @@ struct engine_windows {
 /// `action::finish` the report is final. No step allocates once the lanes have seen their first
 /// replies, failures apart. Not thread-safe; a value, but for the observer it refers to.
 template <range_planner Planner, lane_rule LaneRule, renewal_rule RenewalRule,
-          content_verifier Verifier, observer Observer>
+          content_verifier Verifier, byte_pacer Pacer, observer Observer>
 class engine {
   public:
     engine(cleave::request what, Planner planner, LaneRule lanes, RenewalRule renewal,
-           Verifier verifier, Observer& watching, engine_windows windows = {})
+           Verifier verifier, Pacer pacer, Observer& watching, engine_windows windows = {},
+           sink_shape sink = {})
         : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
-          observer_(std::addressof(watching)), windows_(positive(windows)), random_(request_.seed),
-          lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()) {
+          pacer_(std::move(pacer)), observer_(std::addressof(watching)),
+          windows_(positive(windows)), sink_(sink), random_(request_.seed),
+          lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
+          useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
+        if constexpr (learning_verifier<Verifier>) {
+            if (std::string_view const asks = verifier_.asks(); !asks.empty())
+                request_.with_header("Want-Repr-Digest", std::string{asks});
+        }
         longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
         for (header const& h : request_.headers)
             longest_request_ += h.name.size() + h.value.size() + 4;
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
+        holdings_.reserve(lanes_.size());
+        divide_window();
     }
 
     void step(any_event const& e, instant now) {
@@ -4608,6 +7345,17 @@ class engine {
   private:
     // The lane whose first request tells what the object is.
     static constexpr lane_id opener = 0;
+    // How often lanes' rates are looked at while bytes arrive.
+    static constexpr instant tick = std::chrono::milliseconds{50};
+    static constexpr instant longest_sleep = std::chrono::hours{1};
+    static constexpr std::uint32_t tries_of_a_piece = 3;
+
+    // A piece that came wrong.
+    struct suspect {
+        explicit suspect(segment which) : piece(which) {}
+        segment piece;
+        std::uint32_t tries = 0;
+    };
 
     // ---- events ---------------------------------------------------------------------------
 
@@ -4624,9 +7372,14 @@ class engine {
     void on(event::connected const& e) {
         lane& l = lanes_[e.lane];
         l.is = lane::state::ready;
-        l.used = false;
+        l.used = e.kept;
         l.waited = false;
         ++report_.connections;
+        if (e.kept)
+            ++report_.kept_connections;
+        else
+            connect_time_.add(now_ - l.asked_at);
+        observer_->on(lane_connected{e.lane, e.kept});
     }
 
     void on(event::head_bytes const& e) {
@@ -4646,19 +7399,22 @@ class engine {
 
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
-        commit(l, e.bytes);
+        end_grant(l, e.bytes);
+        auto const thief = std::exchange(l.thief, std::nullopt);
+        tell_step();
         bool const storage_failed = e.failed && e.failed->kind == cause::storage;
-        if (has_all(l) && !storage_failed && (ranged_ || !e.failed)) return lease_done(e.lane, e);
+        if (!l.left && !storage_failed && (ranged_ || !e.failed)) return lease_done(e.lane, e);
         if (e.failed) return lane_failed(e.lane, *e.failed);
-        if (l.open_ended && l.next > request_.max_size)
-            return fail(too_large("the object has at least ", l.next));
+        if (l.open_ended && reached() > request_.max_size)
+            return fail(too_large("the object has at least ", reached()));
         if (e.body_ended && l.open_ended) return object_ends(e.lane);
-        if (e.body_ended || e.bytes != l.grant.size())
-            return lane_failed(e.lane,
-                               failure::of(error::closed_in_body, phase::body,
-                                           "the reply ended at byte " + std::to_string(l.next) +
-                                               " of " + to_string(l.write)));
-        grant(e.lane);
+        if (e.body_ended || (!e.revoked && e.bytes != l.grant.size()))
+            return lane_failed(e.lane, failure::of(error::closed_in_body, phase::body,
+                                                   "the reply ended at byte " +
+                                                       std::to_string(l.left->first) + " of " +
+                                                       to_string(l.reply_bytes)));
+        wait_for_turn(l);
+        if (thief) hand_over(e.lane, *thief);
     }
 
     void on(event::lane_failed const& e) { lane_failed(e.lane, e.what); }
@@ -4666,7 +7422,7 @@ class engine {
     void on(event::job_ended const& e) {
         running_job_.reset();
         if (ended_) {
-            if (e.what == job::abandon || !sink_touched_) return finish();
+            if (e.what == job::abandon) return finish();
             return run(job::abandon);
         }
         if (e.failed) return fail(*e.failed);
@@ -4675,6 +7431,13 @@ class engine {
         case job::hash:
             // After a restart, what was hashed is not what counts.
             if (!open_wanted_) hashed_ = hashing_to_;
+            break;
+        case job::hash_piece:
+            if (!open_wanted_) judge_piece(e.digest);
+            break;
+        case job::deliver:
+            delivered_ = delivering_to_;
+            if (verifier_.wanted()) hashed_ = delivered_;
             break;
         case job::finish_hash:
             if (!verifier_.matches(e.digest))
@@ -4690,18 +7453,39 @@ class engine {
 
     void on(event::woke const& e) {
         timer_at_.reset();
-        for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) look_at_clock(i, e.lanes[i]);
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (lanes_[i].is == lane::state::receiving) lanes_[i].in_place = e.lanes[i].in_place;
+        for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) look_at_clock(i, e.lanes[i].read);
         if (ended_) return;
         if (deadline_ && now_ >= *deadline_)
             return fail(failure::of(error::deadline_exceeded, phase::body,
                                     std::to_string(report_.bytes) + " bytes had arrived"));
+        if (now_ >= tick_at_) sample_rates();
         if (progress_at_ && now_ >= *progress_at_) {
             progress_at_ = from_now(observer_->interval());
-            tell_progress(e);
+            tell_progress();
         }
+        tell_step();
     }
 
     void on(event::cancelled const&) { fail(failure::of(error::cancelled, phase::setup)); }
+
+    void on(event::paused const& e) {
+        if (std::exchange(paused_, e.rest) == e.rest) return;
+        observer_->on(download_paused{e.rest});
+        if (!e.rest) return;
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane const& l = lanes_[i];
+            // Where the object's end is part of a grant, only all of it tells anything.
+            bool const ends = must_end(l) && l.left && l.grant.last == l.left->last;
+            if (l.is == lane::state::receiving && !ends) actions_.push_back(action::revoke{i});
+        }
+    }
+
+    void on(event::rate_changed const& e) {
+        if constexpr (adjustable_pacer<Pacer>) pacer_.set_rate(e.rate);
+        pace_at_.reset();
+    }
 
     // ---- the request ----------------------------------------------------------------------
 
@@ -4720,6 +7504,17 @@ class engine {
         if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
         if (auto ec = verifier_.fault()) return setup(ec);
         if (auto wrong = find_plan_fault(planner_)) return plan_failure(*wrong);
+        // A piece is proven before any of it is handed on, so all of it must fit.
+        auto const piece = pieces().size;
+        if (sink_.window != 0 && piece != 0) {
+            std::uint64_t const needed = piece % sink_.chunk == 0 ? piece : piece + sink_.chunk;
+            if (sink_.window < needed || needed < piece)
+                return failure::of(error::window_too_small, phase::setup,
+                                   "pieces of " + std::to_string(piece) + " bytes in chunks of " +
+                                       std::to_string(sink_.chunk) + " need " +
+                                       std::to_string(needed) + ", the window has " +
+                                       std::to_string(sink_.window));
+        }
         return std::nullopt;
     }
 
@@ -4733,6 +7528,7 @@ class engine {
         lane& l = lanes_[id];
         l.used = true;
         l.stale_retried = false;
+        reply_time_.add(now_ - l.asked_at);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, identity_known_ ? &report_.identity : nullptr, a);
         if (a.refused) {
@@ -4746,7 +7542,7 @@ class engine {
         if (opening) {
             // A range of an object of unknown size: there is nothing to plan.
             if (!a.nothing && a.ranges && !a.object.size) return ask_for_whole(id);
-            if (!learn(a)) return;
+            if (!learn(a, l.reply.head())) return;
         }
         accept(id, a, opening);
     }
@@ -4768,7 +7564,13 @@ class engine {
     }
 
     // The first accepted reply: now it is known what the object is. False: it cannot be had.
-    bool learn(admission const& a) {
+    bool learn(admission const& a, response_head const& head) {
+        if constexpr (learning_verifier<Verifier>) {
+            if (auto const ec = verifier_.learn(joined(head, "Repr-Digest"))) {
+                fail({ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}});
+                return false;
+            }
+        }
         report_.identity = a.object;
         report_.ranges = a.ranges;
         report_.to_first_reply = now_ - started_at_;
@@ -4782,6 +7584,17 @@ class engine {
         return true;
     }
 
+    // A list field may come in several lines (RFC 9110, section 5.3).
+    [[nodiscard]] static std::string joined(response_head const& head, std::string_view name) {
+        std::string all;
+        for (field const& f : head.fields()) {
+            if (!detail::http_same(f.name, name)) continue;
+            if (!all.empty()) all += ", ";
+            all += f.value;
+        }
+        return all;
+    }
+
     [[nodiscard]] static std::optional<std::uint64_t> size_told(admission const& a) noexcept {
         return a.nothing ? std::optional<std::uint64_t>{0} : a.object.size;
     }
@@ -4791,6 +7604,13 @@ class engine {
         report_.identity.size = size;
         if (size > request_.max_size) {
             fail(too_large("the object has ", size));
+            return false;
+        }
+        if (!pieces_fit(size)) {
+            fail(failure::of(error::pieces_do_not_match_size, phase::verify,
+                             std::to_string(pieces().count) + " digests for pieces of " +
+                                 std::to_string(pieces().size) + " bytes, the object has " +
+                                 std::to_string(size) + " bytes"));
             return false;
         }
         if (size == 0 && wanted_.first == 0) {
@@ -4824,23 +7644,40 @@ class engine {
         }
         if (a.open_ended && wanted_.first > request_.max_size)
             return fail(too_large("the object has at least ", wanted_.first));
-        l.write = a.write;
-        l.write.last = std::min(l.write.last, wanted_.last);
-        if (opening || !ranged_) {
-            ledger_.take(l.write);
-        } else if (l.write.last < l.held->bytes.last) {
-            // Less than was asked for is allowed; the rest is owed again.
-            ledger_.give_back({l.write.last + 1, l.held->bytes.last});
-        }
-        l.next = l.write.first;
+        l.reply_bytes = {a.write.first, std::min(a.write.last, wanted_.last)};
         l.skip = a.skip;
         l.framing = a.framing;
         l.reusable = a.reusable;
         l.open_ended = a.open_ended;
         l.first_grant = true;
-        l.is = lane::state::admitted;
-        if (!ranged_) keep_only(id);
-        if (sink_ready_) grant(id);
+        l.sampled = l.bytes;
+        l.sampled_at = now_;
+        wait_for_turn(l);
+        if (opening || !ranged_) {
+            // Nothing is in place yet, unless a sink cannot take back what it has handed on.
+            auto const fresh = l.reply_bytes.from(wanted_.first + ledger_.frontier());
+            if (!fresh)
+                return fail(failure::of(error::size_changed, phase::head,
+                                        "it ends before byte " + std::to_string(reached())));
+            claim(id, *fresh);
+            ledger_.take(*l.left);
+            if (!ranged_) keep_only(id);
+        } else if (l.hedge_of) {
+            settle_hedge(id);
+        } else {
+            claim(id, *l.left);
+        }
+    }
+
+    // The lane may bring `bytes`, as far as its reply has them; the rest is owed again.
+    void claim(lane_id id, segment bytes) {
+        lane& l = lanes_[id];
+        l.left = bytes.common(l.reply_bytes);
+        std::uint64_t const reached_by_reply = l.reply_bytes.last;
+        if (reached_by_reply < bytes.last)
+            ledger_.give_back({std::max(bytes.first, reached_by_reply + 1), bytes.last});
+        if (!l.left) return leave(id);
+        l.skip += l.left->first - l.reply_bytes.first;
     }
 
     // One lane carries everything; the others have nothing to do.
@@ -4854,46 +7691,100 @@ class engine {
 
     // ---- bytes ----------------------------------------------------------------------------
 
-    void grant(lane_id id) {
+    void wait_for_turn(lane& l) noexcept {
+        l.is = lane::state::admitted;
+        l.admitted_at = now_;
+        l.turn = ++turns_;
+    }
+
+    // The last byte that the sink has room for.
+    [[nodiscard]] std::uint64_t room_until() const noexcept {
+        if (sink_.window == 0) return max_offset;
+        std::uint64_t const from = wanted_.first + delivered_;
+        return sink_.window - 1 > max_offset - from ? max_offset : from + (sink_.window - 1);
+    }
+
+    // Lanes that wait get their grants in turn, as far as sink, pacer and caller let them.
+    void grant_in_turn() {
+        if (!sink_ready_ || paused_ || (pace_at_ && now_ < *pace_at_)) return;
+        pace_at_.reset();
+        for (;;) {
+            lane_id next = 0;
+            bool found = false;
+            for (lane_id i = 0; i != lanes_.size(); ++i) {
+                if (!may_receive(lanes_[i])) continue;
+                if (!found || lanes_[i].turn < lanes_[next].turn) next = i;
+                found = true;
+            }
+            if (!found || !grant(next)) return;
+        }
+    }
+    [[nodiscard]] bool may_receive(lane const& l) const noexcept {
+        return l.is == lane::state::admitted && l.left && l.left->first <= room_until();
+    }
+
+    // False: the pacer says later.
+    bool grant(lane_id id) {
         lane& l = lanes_[id];
-        std::uint64_t const left = l.write.last - l.next;
-        l.grant = {l.next, l.next + std::min(left, windows_.grant - 1)};
+        segment window = *l.left;
+        window.last = std::min(window.last, room_until());
         // Of an object without a known size, one byte more than allowed is enough to tell.
-        if (l.open_ended) l.grant.last = std::min(l.grant.last, request_.max_size);
+        if (l.open_ended) window.last = std::min(window.last, request_.max_size);
+        pace_answer const pace = pacer_.take(std::min(window.size(), windows_.grant), now_);
+        if (pace.bytes == 0) {
+            pace_at_ = std::max(pace.at, now_ + instant{1});
+            return false;
+        }
+        l.grant = {window.first, window.first + (pace.bytes - 1)};
+        tick_now_ = tick;
+        tick_at_ = keeps_an_eye() ? std::min(tick_at_, from_now(tick)) : from_now(tick);
         l.is = lane::state::receiving;
+        // While it had to wait it was not slow.
+        l.sampled_at += now_ - l.admitted_at;
+        l.in_place = 0;
         l.seen = 0;
         l.seen_at = now_;
         look_again(l);
         ++report_.grants;
+        // What was cut off by another lane still comes, but is nothing to wait for.
+        bool const whole_reply = l.left->last == l.reply_bytes.last;
         actions_.push_back(action::receive{.lane = id,
                                            .grant = l.grant,
                                            .first = std::exchange(l.first_grant, false),
                                            .head_size = l.head_size,
                                            .skip = l.skip,
                                            .framing = l.framing,
-                                           .last = l.grant.last == l.write.last,
+                                           .last = whole_reply && l.grant.last == l.left->last,
                                            .to_the_end = must_end(l)});
+        return true;
     }
 
-    void commit(lane& l, std::uint64_t bytes) {
+    // The lane's grant ends; so much of it is in place.
+    void end_grant(lane& l, std::uint64_t bytes) {
+        give_back_rest(l, bytes);
+        l.is = lane::state::admitted;
+        if (bytes > l.in_place) l.seen_at = now_;
+        l.in_place = 0;
         if (auto const arrived = segment::of(l.grant.first, bytes)) {
             ledger_.commit(*arrived);
-            l.next = arrived->last + 1;
+            l.left = arrived->last == max_offset ? std::nullopt : l.left->from(arrived->last + 1);
             l.bytes += bytes;
             report_.bytes += bytes;
+            received_ += bytes;
             // Starting again from the first byte is progress only beyond what was reached before.
-            std::uint64_t const reached = report_.bytes;
+            std::uint64_t const there = report_.bytes;
             std::uint64_t const fresh =
-                ranged_ ? bytes : reached - std::min(reached, std::max(reached - bytes, best_));
-            best_ = std::max(best_, reached);
+                ranged_ ? bytes : there - std::min(there, std::max(there - bytes, best_));
+            best_ = std::max(best_, there);
             l.attempt_bytes += fresh;
         }
     }
-
-    // Whether every byte that the lane's reply was taken for is in place.
-    [[nodiscard]] static bool has_all(lane const& l) noexcept {
-        return l.grant.last == l.write.last && l.next == l.write.last + 1;
+    void give_back_rest(lane const& l, std::uint64_t bytes) noexcept {
+        if (bytes != l.grant.size()) pacer_.give_back(l.grant.size() - bytes);
     }
+
+    // Without ranges: the end of what is in place.
+    [[nodiscard]] std::uint64_t reached() const noexcept { return wanted_.first + report_.bytes; }
 
     // Whether the object must end with this lane's last byte, though its reply does not say so: an
     // earlier one told the size.
@@ -4911,6 +7802,8 @@ class engine {
         l.held.reset();
         l.tries = 0;
         l.attempt_bytes = 0;
+        sample_rate(l);
+        lose_hedge_of(id);
         if (l.reusable && exact && !e.failed)
             l.is = lane::state::ready;
         else
@@ -4921,13 +7814,14 @@ class engine {
     void object_ends(lane_id id) {
         lane& l = lanes_[id];
         l.held.reset();
+        l.left.reset();
         report_.length_verified = l.framing.is != body_framing::kind::until_close;
         // Where a later part is wanted, how much was dropped is not known here.
-        if (l.next == wanted_.first && wanted_.first != 0)
+        if (reached() == wanted_.first && wanted_.first != 0)
             return fail(
                 failure::of(error::range_not_satisfiable, phase::body,
                             "the object ends before byte " + std::to_string(wanted_.first)));
-        if (!learn_size(l.next)) return;
+        if (!learn_size(reached())) return;
         ledger_.end_at(wanted_.last);
         drop_connection(id);
     }
@@ -4940,7 +7834,9 @@ class engine {
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.kind == cause::passing &&
                            what.code != error::head_timeout && what.code != error::closed_in_head;
-        release(l);
+        bool const refused = is_refusal(what);
+        release(id);
+        if (ended_) return;
         drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
@@ -4949,6 +7845,7 @@ class engine {
             return connect(id);
         }
         if (pointless(what.kind)) return fail(std::move(what));
+        if (refused) ++refusals_;
 
         std::uint64_t const brought = std::exchange(l.attempt_bytes, 0);
         l.tries = brought != 0 ? 1 : l.tries + 1;
@@ -4965,6 +7862,8 @@ class engine {
         }
         ++report_.retries;
         observer_->on(attempt_failed{id, what, answer.after});
+        // Where fewer lanes are wanted now, the others will do.
+        if (identity_known_ && running() >= wanted_lanes()) return;
         l.is = lane::state::waiting;
         l.until = from_now(answer.after);
         if (answer.after <= answer.after.zero()) connect(id);
@@ -4974,22 +7873,43 @@ class engine {
         return c != cause::passing && c != cause::protocol;
     }
 
-    // The lane's lease ends here; what it did not bring is owed again.
-    void release(lane& l) {
-        if (!l.held || !identity_known_) return l.held.reset();
-        bool const admitted = l.is == lane::state::admitted || l.is == lane::state::receiving;
-        if (!ranged_) {
-            if (admitted) start_over();
-        } else if (!admitted) {
-            ledger_.give_back(l.held->bytes);
-        } else if (l.next <= l.write.last) {
-            ledger_.give_back({l.next, l.write.last});
-        }
-        l.held.reset();
+    // A server that does not want this lane, or not now.
+    [[nodiscard]] static bool is_refusal(failure const& what) noexcept {
+        if (what.code == error::too_many_requests || what.code == error::server_busy) return true;
+        if (what.where != phase::connect && what.where != phase::head) return false;
+        return what.code == error::closed_before_reply ||
+               what.code == std::errc::connection_refused ||
+               what.code == std::errc::connection_reset;
     }
 
-    // Without ranges there is no going on in the middle.
-    void start_over() {
+    // The lane's lease ends here; what it did not bring goes to whoever hedges it, or is owed again.
+    void release(lane_id id) {
+        lane& l = lanes_[id];
+        bool const admitted = l.is == lane::state::admitted || l.is == lane::state::receiving;
+        l.held.reset();
+        auto const left = std::exchange(l.left, std::nullopt);
+        if (!identity_known_) return;
+        if (!ranged_) {
+            if (admitted) start_over(left);
+        } else if (left) {
+            if (auto const heir = hedge_on(id))
+                inherit(*heir, *left);
+            else
+                ledger_.give_back(*left);
+        }
+    }
+
+    // Without ranges there is no going on in the middle: all of it comes again. A sink that has
+    // handed on what it got cannot begin again, too; then that much of the next reply is dropped,
+    // provided that it is surely the same object.
+    void start_over(std::optional<segment> left) {
+        if (delivered_ != 0 || running_job_ == job::deliver) {
+            if (report_.identity.validator.is == validator::kind::none && !verifier_.wanted())
+                return fail(failure::of(error::sink_cannot_restart, phase::sink));
+            ++report_.restarts;
+            if (left) ledger_.give_back(*left);
+            return;
+        }
         report_.bytes_twice += report_.bytes;
         if (report_.bytes != 0) ++report_.restarts;
         report_.bytes = 0;
@@ -5002,7 +7922,16 @@ class engine {
     void drop_connection(lane_id id) {
         lane& l = lanes_[id];
         if (l.is != lane::state::ended) l.is = lane::state::idle;
+        l.rate = 0;
+        l.hedge_of.reset();
+        l.thief.reset();
         actions_.push_back(action::close{id});
+    }
+    // The lane has nothing to do any more with the reply it is at.
+    void leave(lane_id id) {
+        lanes_[id].held.reset();
+        lanes_[id].left.reset();
+        drop_connection(id);
     }
 
     // ---- lanes ----------------------------------------------------------------------------
@@ -5010,6 +7939,7 @@ class engine {
     void connect(lane_id id) {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
+        l.asked_at = now_;
         l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
     }
@@ -5021,8 +7951,36 @@ class engine {
         return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, is_running));
     }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
-        std::uint32_t const want = lane_rule_.want({running(), given_up_});
-        return std::clamp<std::uint32_t>(want, 1, static_cast<std::uint32_t>(lanes_.size()));
+        std::uint32_t receiving = 0;
+        std::uint64_t in_flight = 0;
+        bool held_back = paused_ || pace_at_;
+        for (lane const& l : lanes_) {
+            bool const admitted = l.is == lane::state::admitted;
+            receiving += admitted || l.is == lane::state::receiving ? 1U : 0U;
+            held_back = held_back || (admitted && sink_ready_);
+            in_flight += l.in_place;
+        }
+        std::uint32_t const want =
+            lane_rule_.want({.running = running(),
+                             .given_up = given_up_,
+                             .receiving = receiving,
+                             .refusals = refusals_,
+                             .bytes = received_ + in_flight,
+                             .now = now_,
+                             .held_back = held_back});
+        return std::clamp<std::uint32_t>(want, 1, useful_lanes_);
+    }
+
+    // How many lanes an ordered sink has room for, and how its window is divided among them. Each
+    // lease lies within the window from its first byte to its last, so that no lane ever waits for
+    // another one's bytes: the lowest byte that is owed always finds a lane.
+    void divide_window() noexcept {
+        if (sink_.window == 0) return;
+        std::uint64_t const room = sink_.window - std::min(sink_.window, sink_.chunk);
+        std::uint64_t const least = std::max(windows_.stripe, pieces().size);
+        useful_lanes_ = static_cast<std::uint32_t>(
+            std::clamp<std::uint64_t>(room / least, 1, lanes_.size()));
+        if (useful_lanes_ > 1) stripe_ = room / useful_lanes_;
     }
 
     void go_on() {
@@ -5034,41 +7992,105 @@ class engine {
                                                       : std::nullopt;
             run(job::open, {}, size);
         }
-        if (identity_known_ && (empty_ || ledger_.complete())) return wind_up();
-        if (sink_ready_)
-            for (lane_id i = 0; i != lanes_.size(); ++i)
-                if (lanes_[i].is == lane::state::admitted) grant(i);
-        hash_what_is_there();
+        if (all_there()) return wind_up();
+        grant_in_turn();
+        look_at_bytes();
         if (!give_work()) return;
         start_lanes();
+        free_a_lane();
+    }
+
+    // Whether nothing needs to be received any more.
+    [[nodiscard]] bool all_there() const noexcept {
+        if (!identity_known_) return false;
+        return empty_ || (ledger_.complete() && (pieces().size == 0 || ledger_.all_proven()));
     }
 
     // Every connected lane without a lease gets one, as long as there is something to ask for.
     // False: the planner broke its contract, and the download has ended.
     bool give_work() {
+        std::uint32_t const want = wanted_lanes();
+        std::uint32_t too_many = running() - std::min(running(), want);
+        bool may_help = true;
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
             if (l.is != lane::state::ready) continue;
-            if (!identity_known_) {
+            if (paused_) {
+                // Nothing is asked for.
+            } else if (!identity_known_) {
                 if (i == opener) ask(i, {opening_segment(), ranged_});
             } else if (!sink_ready_) {
                 // Only the opening request is sent before the sink has room.
             } else if (!ranged_) {
-                if (ledger_.owed().contains(wanted_)) ask(i, {wanted_, false});
-            } else if (!ledger_.owed().empty()) {
-                segment const gap = ledger_.owed().front();
-                segment const next = planner_.next(gap, state_of_plan());
-                if (!next.valid() || !gap.contains(next)) {
-                    fail(failure::of(error::planner_broke_contract, phase::setup,
-                                     "for " + to_string(gap) + " it answered " + to_string(next)));
-                    return false;
-                }
-                ledger_.take(next);
-                ask(i, {next, true});
+                if (!ledger_.owed().empty() && !anything_held()) ask(i, {wanted_, false});
+            } else if (too_many != 0) {
+                --too_many;
+                drop_connection(i);
+            } else if (auto const next = next_segment()) {
+                ledger_.take(*next);
+                l.left = *next;
+                ask(i, {*next, true});
+            } else if (ended_) {
+                return false;
+            } else if (may_help) {
+                // Where one finds nothing to do, the others will not either.
+                may_help = help(i);
             }
             if (l.is == lane::state::ready) l.waited = true;
         }
         return true;
+    }
+
+    [[nodiscard]] bool anything_held() const noexcept {
+        return std::ranges::any_of(lanes_, [](lane const& l) { return l.held.has_value(); });
+    }
+
+    // An ordered sink waits for its lowest byte. Where that is owed, and every lane holds something
+    // for which there is no room before, the one that is furthest ahead starts anew.
+    void free_a_lane() {
+        if (sink_.window == 0 || ledger_.owed().empty() || !sink_ready_ || paused_) return;
+        if (ledger_.owed().front().first > room_until()) return;
+        std::optional<lane_id> furthest;
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane const& l = lanes_[i];
+            if (!is_running(l)) continue;
+            if (l.is != lane::state::admitted || !l.left || may_receive(l)) return;
+            if (!furthest || lanes_[*furthest].left->first < l.left->first) furthest = i;
+        }
+        if (!furthest) return;
+        ledger_.give_back(*lanes_[*furthest].left);
+        leave(*furthest);
+        connect(*furthest);
+    }
+
+    // What is owed and fits: a piece that was wrong, by itself; else what the planner makes of the
+    // lowest gap.
+    [[nodiscard]] std::optional<segment> next_segment() {
+        for (suspect const& s : suspects_)
+            for (segment const gap : ledger_.owed())
+                if (auto const both = gap.common(s.piece); both && both->last <= room_until())
+                    return both;
+        if (ledger_.owed().empty()) return std::nullopt;
+        auto const gap = within_window(ledger_.owed().front());
+        if (!gap) return std::nullopt;
+        segment next = planner_.next(*gap, state_of_plan());
+        if (next.valid() && gap->contains(next)) {
+            // Whatever the planner would begin with, a sink with little room needs the lowest first.
+            if (sink_.window != 0 && stripe_ == 0) next.first = gap->first;
+            return next;
+        }
+        fail(failure::of(error::planner_broke_contract, phase::setup,
+                         "for " + to_string(*gap) + " it answered " + to_string(next)));
+        return std::nullopt;
+    }
+
+    // The part of a gap that may be asked for now.
+    [[nodiscard]] std::optional<segment> within_window(segment gap) const noexcept {
+        if (sink_.window == 0) return gap;
+        if (stripe_ == 0) return gap.first <= room_until() ? std::optional{gap} : std::nullopt;
+        std::uint64_t const into = (gap.first - wanted_.first) % stripe_;
+        gap.last = gap.first + std::min(gap.last - gap.first, stripe_ - into - 1);
+        return gap.last <= room_until() ? std::optional{gap} : std::nullopt;
     }
 
     [[nodiscard]] segment opening_segment() const noexcept {
@@ -5079,12 +8101,20 @@ class engine {
     }
 
     [[nodiscard]] plan_state state_of_plan() noexcept {
-        return {wanted_, ledger_.owed().bytes(), wanted_lanes()};
+        return {wanted_, ledger_.owed().bytes(), wanted_lanes(), outstanding()};
+    }
+
+    [[nodiscard]] std::uint64_t outstanding() const noexcept {
+        std::uint64_t sum = 0;
+        for (lane const& l : lanes_)
+            if (l.left) sum += l.left->size();
+        return sum;
     }
 
     void ask(lane_id id, lease what) {
         lane& l = lanes_[id];
         l.held = what;
+        l.asked_at = now_;
         l.reply.reset();
         l.request.reserve(longest_request_);
         write_request_head(l.request,
@@ -5096,6 +8126,7 @@ class engine {
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
         ++report_.requests;
+        observer_->on(segment_asked{id, what.bytes, l.hedge_of.has_value()});
         actions_.push_back(action::send{id, l.request, l.used || l.waited});
     }
 
@@ -5107,6 +8138,7 @@ class engine {
 
     // Connects as many lanes as the rule allows and the work is worth.
     void start_lanes() {
+        if (paused_) return;
         std::uint32_t const most = lanes_worth_having();
         std::uint32_t now_running = running();
         for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
@@ -5128,28 +8160,292 @@ class engine {
         }
         std::uint32_t busy = 0;
         for (lane const& l : lanes_) busy += l.held ? 1U : 0U;
-        return busy >= want ? busy : busy + segments_ahead(want - busy);
+        if (busy >= want) return busy;
+        std::uint32_t const more = segments_ahead(want - busy);
+        // With nothing left to assign, a connection may still be worth its time to help a slow lane.
+        if (more == 0 && running() == busy && look_for_theft(std::nullopt)) return busy + 1;
+        return busy + more;
     }
 
     // How many segments the planner would make of what is owed; no more than `most` are counted.
     [[nodiscard]] std::uint32_t segments_ahead(std::uint32_t most) noexcept {
         plan_state const state = state_of_plan();
         std::uint32_t count = 0;
-        for (segment gap : ledger_.owed()) {
+        for (segment const gap : ledger_.owed()) {
             std::optional<segment> rest = gap;
             while (rest && count < most) {
-                segment const next = planner_.next(*rest, state);
+                auto const part = within_window(*rest);
+                if (!part) break;
+                segment const next = planner_.next(*part, state);
                 ++count;
-                if (!rest->contains(next) || next.last == rest->last) break;
+                if (!part->contains(next) || next.last == rest->last) break;
                 rest = rest->from(next.last + 1);
             }
         }
         return count;
     }
 
+    // ---- helping slow lanes ---------------------------------------------------------------
+
+    // What an idle lane could do for the one that will be done last; `id` is none for a lane that
+    // would have to connect first.
+    [[nodiscard]] std::optional<theft> look_for_theft(std::optional<lane_id> id) {
+        if (!ranged_ || !sink_ready_ || lanes_.size() < 2) return std::nullopt;
+        double const typical = typical_rate();
+        mark_pairs();
+        holdings_.clear();
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane const& l = lanes_[i];
+            if (!l.left || l.thief || l.is_hedged) continue;
+            if (auto const held = what_is_held(i, typical, l.is != lane::state::admitted))
+                holdings_.push_back(*held);
+        }
+        return find_theft(holdings_, as_thief(id, typical), hedgeable(), windows_.stealing);
+    }
+
+    // So that no lane need look for its partner among all the others.
+    void mark_pairs() noexcept {
+        for (lane& l : lanes_) l.is_hedged = l.is_thief = false;
+        for (lane const& l : lanes_) {
+            if (l.hedge_of) lanes_[*l.hedge_of].is_hedged = true;
+            if (l.thief) lanes_[*l.thief].is_thief = true;
+        }
+    }
+
+    // Pairs are marked.
+    [[nodiscard]] thief as_thief(std::optional<lane_id> id, double typical) const noexcept {
+        thief by{typical, reply_time_.seconds(), 0};
+        if (!id) {
+            by.delay += connect_time_.seconds();
+            ++by.idle;
+        } else if (lanes_[*id].rate > 0) {
+            by.rate = lanes_[*id].rate;
+        }
+        double const soon = by.delay + in_seconds(windows_.stealing.soon);
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane const& l = lanes_[i];
+            bool const idle = l.is == lane::state::ready && !l.is_thief;
+            bool const idle_soon = l.left && l.rate > 0 && l.is == lane::state::receiving &&
+                                   what_is_held(i, typical, true)->time_left() <= soon;
+            by.idle += idle || idle_soon ? 1U : 0U;
+        }
+        return by;
+    }
+
+    // Nothing where nothing can be said yet: of a lane that has only begun, where no other tells
+    // what to expect. `should_bring`: whether silence means anything, or it is held back.
+    [[nodiscard]] std::optional<holding> what_is_held(lane_id id, double typical,
+                                                      bool should_bring) const noexcept {
+        lane const& l = lanes_[id];
+        holding h{id, *l.left, l.rate > 0 ? l.rate : typical, 0};
+        bool const requesting = l.is == lane::state::requesting;
+        if (l.is == lane::state::receiving)
+            h.left.first += std::min(l.in_place, h.left.last - h.left.first);
+        if (requesting)
+            h.delay = std::max(0.0, reply_time_.seconds() - in_seconds(now_ - l.asked_at));
+        auto const since = now_ - (requesting ? l.asked_at : l.seen_at);
+        if (should_bring && since >= std::max(windows_.stealing.silent, 4 * reply_time_.value))
+            h.rate = 0;
+        else if (h.rate <= 0)
+            return std::nullopt;
+        return h;
+    }
+
+    [[nodiscard]] double typical_rate() const noexcept {
+        double sum = 0;
+        int count = 0;
+        for (lane const& l : lanes_) {
+            if (l.rate <= 0) continue;
+            sum += l.rate;
+            ++count;
+        }
+        return count == 0 ? 0 : sum / count;
+    }
+
+    [[nodiscard]] std::uint64_t hedgeable() const noexcept {
+        std::uint64_t const budget = wanted_.size() / 100 * windows_.stealing.hedged_percent;
+        return budget - std::min(budget, report_.bytes_hedged);
+    }
+
+    [[nodiscard]] std::optional<lane_id> hedge_on(lane_id id) const noexcept {
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (lanes_[i].hedge_of == id) return i;
+        return std::nullopt;
+    }
+
+    // An idle lane takes from the one that will be done last, or asks for the same bytes. False:
+    // there is nothing to do.
+    bool help(lane_id id) {
+        auto const found = look_for_theft(id);
+        if (lanes_[id].is_thief) return true; // it waits for another lane's grant to end
+        if (!found) return false;
+        lane& from = lanes_[found->from];
+        if (found->hedge) {
+            ++report_.hedges;
+            report_.bytes_hedged += found->bytes.size();
+            lanes_[id].hedge_of = found->from;
+            ask(id, {found->bytes, true});
+        } else if (from.is == lane::state::receiving && from.grant.last >= found->bytes.first) {
+            from.thief = id;
+            actions_.push_back(action::revoke{found->from});
+        } else {
+            steal(found->from, id, found->bytes);
+        }
+        return true;
+    }
+
+    // The lane's grant has ended for `to`, which is a thief or a hedge that got its reply first.
+    void hand_over(lane_id id, lane_id to) {
+        if (lanes_[to].hedge_of == id) return win_hedge(to);
+        if (lanes_[to].is != lane::state::ready || paused_) return;
+        // Now that it is known how far the lane is, once more.
+        double const typical = typical_rate();
+        auto const held = what_is_held(id, typical, true);
+        if (!held) return;
+        mark_pairs();
+        if (auto const bytes = divide(*held, as_thief(to, typical), windows_.stealing))
+            steal(id, to, *bytes);
+        if (held->rate > 0 || !ledger_.owed().empty()) return;
+        // Of a silent lane the other idle ones take their shares before it is granted more.
+        for (lane_id i = 0; i != lanes_.size() && lanes_[id].left; ++i) {
+            if (lanes_[i].is != lane::state::ready || lanes_[i].is_thief) continue;
+            if (running() > wanted_lanes()) return;
+            holding const rest{id, *lanes_[id].left};
+            if (auto const bytes = divide(rest, as_thief(i, typical), windows_.stealing))
+                steal(id, i, *bytes);
+        }
+    }
+
+    void steal(lane_id from, lane_id by, segment bytes) {
+        ++report_.steals;
+        observer_->on(bytes_stolen{from, by, bytes, false});
+        lane& l = lanes_[from];
+        l.left = l.left->before(bytes.first);
+        if (!l.left) leave(from);
+        lanes_[by].left = bytes;
+        ask(by, {bytes, true});
+    }
+
+    // A hedge got its reply. If the other lane still has something to bring, it ends there.
+    void settle_hedge(lane_id id) {
+        lane_id const of = *lanes_[id].hedge_of;
+        if (!lanes_[of].left) return leave(id);
+        if (lanes_[of].is != lane::state::receiving) return win_hedge(id);
+        lanes_[of].thief = id;
+        actions_.push_back(action::revoke{of});
+    }
+    void win_hedge(lane_id id) {
+        lane_id const of = *std::exchange(lanes_[id].hedge_of, std::nullopt);
+        segment const left = *lanes_[of].left;
+        ++report_.hedges_won;
+        observer_->on(bytes_stolen{of, id, left, true});
+        leave(of);
+        claim(id, left);
+    }
+    void lose_hedge_of(lane_id id) {
+        if (auto const hedge = hedge_on(id)) leave(*hedge);
+    }
+    // The other lane has failed: what it had left is the hedge's own now.
+    void inherit(lane_id id, segment left) {
+        lane& l = lanes_[id];
+        l.hedge_of.reset();
+        l.left = left;
+        if (l.is == lane::state::admitted) claim(id, left);
+    }
+
+    // ---- bytes in place -------------------------------------------------------------------
+
+    [[nodiscard]] piece_expectation pieces() const noexcept { return pieces_of(verifier_); }
+
+    // Pieces tile the whole object.
+    [[nodiscard]] bool pieces_fit(std::uint64_t size) const noexcept {
+        auto const [each, count] = pieces();
+        if (each == 0) return true;
+        return count == size / each + (size % each == 0 ? 0 : 1) && wanted_.first == 0 &&
+               (size == 0 || wanted_.last >= size - 1);
+    }
+
+    // Bytes from the beginning that may be hashed and handed on.
+    [[nodiscard]] std::uint64_t safe_frontier() const noexcept {
+        return pieces().size == 0 ? ledger_.frontier() : ledger_.proven_frontier();
+    }
+
+    // What is in place is proven, handed on, or hashed while it is warm; one job at a time.
+    void look_at_bytes() {
+        if (running_job_ || !sink_ready_) return;
+        if (prove_piece()) return;
+        if (sink_.window != 0) return deliver(false);
+        if (!verifier_.wanted() || !report_.identity.size) return;
+        std::uint64_t const there = safe_frontier();
+        if (there - hashed_ >= windows_.hash_from) hash_up_to(there);
+    }
+
+    bool prove_piece() {
+        if constexpr (piece_verifier<Verifier>) {
+            if (pieces().size == 0) return false;
+            auto const piece = ledger_.unproven_piece(pieces().size);
+            if (!piece) return false;
+            proving_ = *piece;
+            run(job::hash_piece, in_sink(*piece));
+            return true;
+        }
+        return false;
+    }
+
+    void judge_piece(digest_value const& got) {
+        if constexpr (piece_verifier<Verifier>) {
+            std::uint64_t const index = proving_.first / pieces().size;
+            bool const right = verifier_.matches_piece(index, got);
+            auto const known = std::ranges::find(suspects_, proving_, &suspect::piece);
+            if (right) {
+                if (known != suspects_.end()) suspects_.erase(known);
+                ledger_.prove(proving_);
+                return;
+            }
+            if (!ranged_)
+                return fail(failure::of(error::digest_mismatch, phase::verify,
+                                        "piece " + std::to_string(index) + ", bytes " +
+                                            to_string(proving_) +
+                                            ", and the server sends no ranges to get it again"));
+            suspect& s = known != suspects_.end() ? *known : suspects_.emplace_back(proving_);
+            if (++s.tries == tries_of_a_piece)
+                return fail(failure::of(error::digest_mismatch, phase::verify,
+                                        "piece " + std::to_string(index) + ", bytes " +
+                                            to_string(proving_) + ", came wrong " +
+                                            std::to_string(tries_of_a_piece) + " times"));
+            ++report_.pieces_failed;
+            report_.bytes_twice += proving_.size();
+            report_.bytes -= proving_.size();
+            ledger_.reject(proving_);
+            observer_->on(piece_failed{index, proving_});
+        }
+    }
+
+    // Hands whole chunks on, a part of the window at a time, so that lanes can go on meanwhile; at
+    // the end all that is left.
+    void deliver(bool rest) {
+        std::uint64_t there = safe_frontier() - delivered_;
+        std::uint64_t const chunk = sink_.chunk;
+        if (!rest) there = there / chunk * chunk;
+        std::uint64_t const at_once = std::max(chunk, sink_.window / 4 / chunk * chunk);
+        there = std::min(there, at_once);
+        if (there == 0) return;
+        delivering_to_ = delivered_ + there;
+        run(job::deliver, {delivered_, delivering_to_ - 1});
+    }
+
+    [[nodiscard]] segment in_sink(segment s) const noexcept {
+        return {s.first - wanted_.first, s.last - wanted_.first};
+    }
+
+    void hash_up_to(std::uint64_t there) {
+        hashing_to_ = std::min(there, hashed_ + windows_.hash);
+        run(job::hash, {hashed_, hashing_to_ - 1});
+    }
+
     // ---- time -----------------------------------------------------------------------------
 
-    void look_at_clock(lane_id id, event::lane_window const& window) {
+    void look_at_clock(lane_id id, std::uint64_t read) {
         lane& l = lanes_[id];
         switch (l.is) {
         case lane::state::connecting:
@@ -5160,21 +8456,24 @@ class engine {
             if (now_ >= l.until) lane_failed(id, failure::of(error::head_timeout, phase::head));
             break;
         case lane::state::receiving:
-            if (window.read != l.seen) {
-                l.seen = window.read;
+            if (read != l.seen) {
+                l.seen = read;
                 l.seen_at = now_;
+                tick_at_ = std::min(tick_at_, from_now(tick));
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
-                commit(l, window.in_place);
+                end_grant(l, l.in_place);
                 // Only the framing's end is missing, and nobody needs it.
-                if (has_all(l) && ranged_) return lease_done(id, {});
-                return lane_failed(id, failure::of(error::stalled, phase::body,
-                                                   "at byte " + std::to_string(l.next)));
+                if (!l.left && ranged_) return lease_done(id, {});
+                auto const at = l.left ? l.left->first : reached();
+                return lane_failed(
+                    id, failure::of(error::stalled, phase::body, "at byte " + std::to_string(at)));
             }
             if (now_ >= l.until) look_again(l);
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
-            if (has_work())
+            // Nobody but the opener asks what the object is.
+            if (!identity_known_ || (has_work() && !paused_ && running() <= wanted_lanes()))
                 connect(id);
             else
                 l.is = lane::state::idle;
@@ -5209,6 +8508,10 @@ class engine {
         if (!ended_) {
             if (deadline_) no_later(*deadline_);
             if (progress_at_) no_later(*progress_at_);
+            if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
+            if (keeps_an_eye()) no_later(tick_at_);
+            // Somebody must stay awake, however long the pause.
+            if (paused_) no_later(from_now(longest_sleep));
             for (lane const& l : lanes_) {
                 if (l.is == lane::state::connecting || l.is == lane::state::requesting ||
                     l.is == lane::state::waiting || l.is == lane::state::receiving)
@@ -5222,19 +8525,77 @@ class engine {
         actions_.push_back(action::wait_until{*timer_at_});
     }
 
-    void tell_progress(event::woke const& e) {
+    // Whether lanes' rates are worth looking at: there may be something to divide among them.
+    [[nodiscard]] bool keeps_an_eye() const noexcept {
+        return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
+               std::ranges::any_of(lanes_,
+                                   [](lane const& l) { return l.is == lane::state::receiving; });
+    }
+
+    // As long as nothing comes, it is looked at less and less often.
+    void sample_rates() {
+        std::uint64_t in_flight = 0;
+        for (lane& l : lanes_) {
+            if (l.is != lane::state::receiving) continue;
+            in_flight += l.in_place;
+            if (now_ - l.sampled_at >= tick / 2) sample_rate(l);
+        }
+        bool const moving = received_ + in_flight != received_at_tick_;
+        received_at_tick_ = received_ + in_flight;
+        tick_now_ = moving ? tick : after(tick_now_, 3 * std::min(tick_now_, instant::max() / 3));
+        tick_at_ = from_now(tick_now_);
+    }
+
+    // The longer it is since the last time, the more it counts.
+    void sample_rate(lane& l) const noexcept {
+        double const past = in_seconds(now_ - l.sampled_at);
+        if (past <= 0) return;
+        std::uint64_t const bytes = l.bytes + l.in_place;
+        double const rate = static_cast<double>(bytes - l.sampled) / past;
+        double const weight = l.rate <= 0 ? 1 : 1 - std::exp(-past / 0.2);
+        l.rate += weight * (rate - l.rate);
+        l.sampled = bytes;
+        l.sampled_at = now_;
+    }
+
+    [[nodiscard]] static double in_seconds(std::chrono::nanoseconds time) noexcept {
+        return std::chrono::duration<double>{time}.count();
+    }
+
+    // An observer that wants to hear after so many bytes.
+    void tell_step() {
+        std::uint64_t const step = step_of(*observer_);
+        if (step == 0 || winding_up_) return;
+        told_at_ = std::min(told_at_, bytes_now());
+        if (bytes_now() - told_at_ >= step) tell_progress();
+    }
+
+    [[nodiscard]] std::uint64_t bytes_now() const noexcept {
         std::uint64_t bytes = report_.bytes;
+        for (lane const& l : lanes_)
+            if (l.is == lane::state::receiving) bytes += l.in_place;
+        return bytes;
+    }
+
+    void tell_progress() {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
-            std::uint64_t const granted = l.is == lane::state::receiving ? e.lanes[i].in_place : 0;
-            bytes += granted;
-            lanes_shown_[i] = {activity(l), l.bytes + granted,
+            bool const receiving = l.is == lane::state::receiving;
+            lanes_shown_[i] = {activity(l), l.bytes + (receiving ? l.in_place : 0),
                                l.held ? std::optional{l.held->bytes} : std::nullopt};
         }
         auto const total = identity_known_ && report_.identity.size
                                ? std::optional{empty_ ? 0 : wanted_.size()}
                                : std::nullopt;
-        observer_->on(progress{bytes, total, now_ - started_at_, lanes_shown_});
+        progress p{.bytes = bytes_now(),
+                   .total = total,
+                   .elapsed = now_ - started_at_,
+                   .lanes = lanes_shown_};
+        told_at_ = p.bytes;
+        rate_.update(p.bytes, in_seconds(p.elapsed));
+        p.rate = rate_.whole();
+        if (total && p.rate != 0) p.left = rate_.time_for(*total - std::min(*total, p.bytes));
+        observer_->on(p);
     }
 
     [[nodiscard]] static constexpr lane_activity activity(lane const& l) noexcept {
@@ -5253,28 +8614,19 @@ class engine {
 
     // ---- the end --------------------------------------------------------------------------
 
-    void hash_what_is_there() {
-        // While the size is not known, a sink may have to move what it holds.
-        if (!verifier_.wanted() || running_job_ || !sink_ready_ || !report_.identity.size) return;
-        std::uint64_t const there = ledger_.frontier();
-        if (there - hashed_ >= windows_.hash_from) hash_up_to(there);
-    }
-    void hash_up_to(std::uint64_t there) {
-        hashing_to_ = std::min(there, hashed_ + windows_.hash);
-        run(job::hash, {hashed_, hashing_to_ - 1});
-    }
-
-    // Every byte is in place: digest, sync, publish, in this order.
+    // Every byte is in place: handed on, digest, sync, publish, in this order.
     void wind_up() {
         if (!std::exchange(winding_up_, true)) {
             report_.to_last_byte = now_ - started_at_;
             close_all();
-            if (progress_at_) tell_progress({});
+            if (progress_at_ || step_of(*observer_) != 0) tell_progress();
         }
         if (running_job_ || !sink_ready_) return;
         std::uint64_t const size = empty_ ? 0 : wanted_.size();
+        if (sink_.window != 0 && delivered_ < size) return deliver(true);
         if (verifier_.wanted() && hashed_ < size) return hash_up_to(size);
         if (verifier_.wanted() && !digest_done_) return run(job::finish_hash);
+        if (pieces().size != 0) report_.digest_verified = true;
         if (!synced_) return run(job::sync, {}, size);
         deadline_.reset(); // from here on it only gets done
         run(job::publish);
@@ -5298,14 +8650,19 @@ class engine {
         report_.elapsed = now_ - started_at_;
         report_.lanes = static_cast<std::uint32_t>(
             std::ranges::count_if(lanes_, [](lane const& l) { return l.bytes != 0; }));
+        observer_->on(download_ended{report_.failed ? std::addressof(*report_.failed) : nullptr,
+                                     report_.bytes, report_.elapsed});
         actions_.push_back(action::finish{});
     }
 
     void close_all() {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             if (!is_running(lanes_[i])) continue;
+            bool const idle = lanes_[i].is == lane::state::ready;
+            if (lanes_[i].is == lane::state::receiving)
+                give_back_rest(lanes_[i], lanes_[i].in_place);
             lanes_[i].is = lane::state::idle;
-            actions_.push_back(action::close{i});
+            actions_.push_back(action::close{i, idle});
         }
     }
 
@@ -5316,8 +8673,9 @@ class engine {
 
     [[nodiscard]] static constexpr engine_windows positive(engine_windows w) noexcept {
         constexpr auto one = std::uint64_t{1};
-        return {std::max(w.grant, one), std::max(w.opening, one), std::max(w.hash, one),
-                std::max(w.hash_from, one)};
+        for (std::uint64_t* size : {&w.grant, &w.opening, &w.hash, &w.hash_from, &w.stripe})
+            *size = std::max(*size, one);
+        return w;
     }
 
     // splitmix64: enough for jitter, and the same on every machine.
@@ -5334,16 +8692,24 @@ class engine {
     LaneRule lane_rule_;
     RenewalRule renewal_rule_;
     Verifier verifier_;
+    Pacer pacer_;
     Observer* observer_;
     engine_windows windows_;
+    sink_shape sink_;
     std::uint64_t random_;
 
     segment wanted_{0, max_offset};
     cleave::ledger ledger_;
     std::vector<lane> lanes_;
     std::vector<lane_progress> lanes_shown_;
-    admission judged_; // kept, so that judging needs no memory
+    std::vector<holding> holdings_; // kept, as is the next, so that no memory is needed later
+    admission judged_;
+    std::uint32_t useful_lanes_;
+    std::uint64_t stripe_ = 0; // 0: leases are as long as the planner makes them
     std::uint32_t given_up_ = 0;
+    std::uint32_t refusals_ = 0;
+    std::uint64_t turns_ = 0;
+    bool paused_ = false;
     bool identity_known_ = false;
     bool ranged_ = true;
     bool empty_ = false;
@@ -5355,6 +8721,10 @@ class engine {
     bool sink_ready_ = false;
     std::uint64_t hashed_ = 0;
     std::uint64_t hashing_to_ = 0;
+    std::uint64_t delivered_ = 0;
+    std::uint64_t delivering_to_ = 0;
+    segment proving_;
+    std::vector<suspect> suspects_;
     bool winding_up_ = false;
     bool digest_done_ = false;
     bool synced_ = false;
@@ -5366,6 +8736,15 @@ class engine {
     std::optional<instant> deadline_;
     std::optional<instant> progress_at_;
     std::optional<instant> timer_at_;
+    std::optional<instant> pace_at_;
+    instant tick_at_{0};
+    instant tick_now_ = tick;
+    std::uint64_t received_ = 0; // over all lanes, and never less than it was
+    std::uint64_t received_at_tick_ = 0;
+    std::uint64_t told_at_ = 0;
+    smooth_rate rate_;
+    mean_time connect_time_;
+    mean_time reply_time_;
 
     cleave::report report_;
     std::vector<any_action> actions_;
@@ -5443,7 +8822,6 @@ struct same_thread {
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
-#include <asio/bind_executor.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/strand.hpp>
@@ -5476,6 +8854,9 @@ struct lane_io {
     chunked_decoder chunks;
     bool chunks_done = false;
     int budget = 0; ///< reads left before other lanes get their turn
+
+    bool filling = false; ///< a grant is being filled
+    bool waiting = false; ///< a handler is out that goes on with it
 };
 
 // The operation without its completion handler, so that many handlers share one instantiation.
@@ -5487,12 +8868,18 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using connector_type = typename Policies::connector_type;
     using stream_type = stream_of<connector_type, strand_type>;
     using verifier_type = typename Policies::verifier_type;
+    using hasher_type = typename verifier_type::hasher_type;
     using engine_type = engine<typename Policies::planner_type, typename Policies::lane_rule_type,
                                typename Policies::renewal_rule_type, verifier_type,
-                               typename Policies::observer_type>;
+                               typename Policies::pacer_type, typename Policies::observer_type>;
     using lane_type = lane_io<stream_type>;
 
     static_assert(byte_connector<connector_type, strand_type>);
+
+    // Memory that only the system may fill needs a stream that has the system do it.
+    static constexpr bool fills_directly = !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
+    // Whether the sink's consumer says itself when it is done.
+    static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
@@ -5500,9 +8887,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
           connector_(std::move(policies.connect)), background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
           engine_(seeded(std::move(what)), std::move(policies.plan), std::move(policies.lanes),
-                  std::move(policies.renew), std::move(policies.verify), observer_,
-                  policies.windows),
-          hasher_(engine_.verifier().make_hasher()), timer_(strand_) {
+                  std::move(policies.renew), std::move(policies.verify), std::move(policies.pace),
+                  observer_, policies.windows, shape_of(sink_)),
+          timer_(strand_) {
         std::size_t const count = engine_.lanes().size();
         lanes_.reserve(count);
         for (std::size_t i = 0; i != count; ++i) lanes_.emplace_back(connector_.make(strand_));
@@ -5527,19 +8914,27 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (slot.is_connected())
             slot.assign([weak](asio::cancellation_type type) {
                 if (type == asio::cancellation_type::none) return;
-                if (auto const self = weak.lock()) self->cancel_soon();
+                if (auto const self = weak.lock()) self->tell_soon(event::cancelled{});
             });
-        control_.attach([this] { cancel_soon(); });
+        control_.attach([this](any_event e) { tell_soon(std::move(e)); });
     }
 
   private:
     // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
 
-    void cancel_soon() {
-        asio::post(strand_, [weak = this->weak_from_this()] {
-            if (auto const self = weak.lock()) self->tell(event::cancelled{});
+    // From any thread.
+    void tell_soon(any_event e) {
+        asio::post(strand_, [weak = this->weak_from_this(), e = std::move(e)]() mutable {
+            if (auto const self = weak.lock()) self->tell(std::move(e));
         });
+    }
+
+    [[nodiscard]] static sink_shape shape_of(Sink const& sink) {
+        if constexpr (Sink::traits.ordered)
+            return {sink.window(), sink.chunk()};
+        else
+            return {};
     }
 
     // ---- events and actions ---------------------------------------------------------------
@@ -5552,12 +8947,19 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             // The engine names it; whether the target is fit does not matter then.
         } else if ((ec = connector_.check(what.target))) {
             start.failed = stream_failure(ec, phase::setup);
-        } else if (!Sink::traits.readable && engine_.verifier().wanted()) {
-            start.failed = failure::of(error::sink_not_readable, phase::setup);
+        } else if (auto unfit = find_misfit()) {
+            start.failed = std::move(unfit);
         } else if (sink_.check(ec); ec) {
             start.failed = sink_failure(ec);
         }
         tell(std::move(start));
+    }
+
+    // What a digest is wanted of must be read again to compute it.
+    [[nodiscard]] std::optional<failure> find_misfit() const {
+        auto const& v = engine_.verifier();
+        if (Sink::traits.readable || (!v.wanted() && pieces_of(v).size == 0)) return std::nullopt;
+        return failure::of(error::sink_not_readable, phase::setup);
     }
 
     // An action may bring about an event at once; it then waits its turn in the inbox.
@@ -5602,7 +9004,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         lanes_[a.lane].stream.async_connect(
             engine_.request().target,
             for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
-                if (!ec) return op.tell(event::connected{id});
+                if (!ec) return op.tell(event::connected{id, was_kept(op.lanes_[id].stream)});
                 auto const& to = op.engine_.request().target;
                 op.lane_failed(id, ec, phase::connect, "connecting to " + to.host_field());
             }));
@@ -5644,29 +9046,83 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.chunks.reset();
             l.chunks_done = false;
         }
+        l.filling = true;
         receive(a.lane);
+    }
+
+    void perform(action::revoke const& a) {
+        if (lanes_[a.lane].filling) grant_ended(a.lane, {.revoked = true});
     }
 
     void perform(action::close const& a) {
         lane_type& l = lanes_[a.lane];
         ++l.epoch;
-        l.stream.close();
+        if (a.keep)
+            keep_or_close(l.stream);
+        else
+            l.stream.close();
         l.pending = {};
         l.decoded = {};
+        l.filling = l.waiting = false;
     }
 
     void perform(action::run const& a) {
         ++outstanding_;
+        if (a.what == job::open) {
+            // The server may have said only now that there is a digest.
+            if (auto unfit = find_misfit()) return refuse(a.what, *std::move(unfit));
+            make_hashers();
+        }
+        if (a.what == job::deliver && delivers_later_only && !engine_.verifier().wanted())
+            return deliver_later(a);
         background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
             event::job_ended ended = self->try_to(a);
             // The last owner must not be the thread that runs this.
             auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), ended = std::move(ended)]() mutable {
-                --self->outstanding_;
-                self->tell(std::move(ended));
-                self->complete_when_quiet();
+            asio::post(strand, [self = std::move(self), a, ended = std::move(ended)]() mutable {
+                // Hashed first; what comes now does not block.
+                if (a.what == job::deliver && delivers_later_only && !ended.failed)
+                    return self->deliver_later(a);
+                self->job_ended(std::move(ended));
             });
         });
+    }
+
+    void refuse(job what, failure why) {
+        --outstanding_;
+        tell(event::job_ended{.what = what, .failed = std::move(why), .digest = {}});
+    }
+
+    void job_ended(event::job_ended e) {
+        --outstanding_;
+        tell(std::move(e));
+        complete_when_quiet();
+    }
+
+    // To a consumer that says itself when it is done, from whatever thread.
+    void deliver_later(action::run const& a) {
+        if constexpr (delivers_later_only) {
+            sink_.async_deliver(
+                a.bytes.first, clamp(a.bytes.size()),
+                [self = this->shared_from_this(), what = a.what](std::error_code ec) mutable {
+                    event::job_ended ended{.what = what, .failed = {}, .digest = {}};
+                    if (ec) ended.failed = sink_failure(ec);
+                    auto strand = self->strand_;
+                    asio::post(strand,
+                               [self = std::move(self), ended = std::move(ended)]() mutable {
+                                   self->job_ended(std::move(ended));
+                               });
+                });
+        }
+    }
+
+    // When it is known what is to be hashed.
+    void make_hashers() {
+        auto const& v = engine_.verifier();
+        if (!hasher_) hasher_.emplace(v.make_hasher());
+        if constexpr (piece_verifier<verifier_type>) {
+            if (!piece_hasher_) piece_hasher_.emplace(v.make_piece_hasher());
+        }
     }
 
     void perform(action::wait_until const& a) {
@@ -5737,14 +9193,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         tell(event::head_bytes{id, l.pending});
     }
 
-    // Fills the grant as far as bytes are there, then waits for more.
+    // Fills the grant as far as bytes are there, then waits for more. When a handler of an earlier
+    // grant is still out, it goes on from there.
     void receive(lane_id id) {
         lane_type& l = lanes_[id];
+        if (l.waiting || !l.filling) return;
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
             if (l.budget-- <= 0) return take_turns(id);
-            bool const direct = l.framing.is != body_framing::kind::chunked && l.skip_left == 0 &&
-                                l.placed != l.window.grant.size();
+            bool const direct = fills_directly && l.framing.is != body_framing::kind::chunked &&
+                                l.skip_left == 0 && l.placed != l.window.grant.size();
             std::error_code ec;
             std::error_code sink_error;
             if (direct)
@@ -5754,23 +9212,36 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (sink_error) return grant_ended(id, {.failed = sink_failure(sink_error)});
             if (would_block(ec)) return wait_for_bytes(id);
             if (ec == asio::error::eof) return stream_ended(id);
-            if (ec) return grant_ended(id, {.failed = stream_failure(ec, phase::body)});
+            if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
         }
     }
 
+    [[nodiscard]] failure receive_failure(std::error_code ec) {
+        // The system could not put bytes into the sink's memory: its file has been cut.
+        if (Sink::traits.system_filled && ec.value() == EFAULT)
+            return sink_failure({EFAULT, std::system_category()});
+        return stream_failure(ec, phase::body);
+    }
+
     void wait_for_bytes(lane_id id) {
+        lanes_[id].waiting = true;
         lanes_[id].stream.async_wait(
             for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
-                op.lanes_[i].budget = reads_in_a_row;
+                lane_type& l = op.lanes_[i];
+                l.waiting = false;
+                l.budget = reads_in_a_row;
                 if (!ec) return op.receive(i);
-                op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
+                // Without a grant the next read will find out.
+                if (l.filling) op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
             }));
     }
 
     // A lane with a fast server must not keep the others from theirs.
     void take_turns(lane_id id) {
         lanes_[id].budget = reads_in_a_row;
+        lanes_[id].waiting = true;
         asio::post(strand_, [h = for_lane(id, [](download_op& op, lane_id i, std::error_code) {
+                                 op.lanes_[i].waiting = false;
                                  op.receive(i);
                              })]() mutable { h({}); });
     }
@@ -5785,6 +9256,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
         e.bytes = lanes_[id].placed;
+        lanes_[id].filling = false;
         tell(std::move(e));
     }
 
@@ -5821,6 +9293,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::size_t n = staging_size;
         if (l.framing.is != body_framing::kind::chunked && l.skip_left != 0)
             n = std::min(n, clamp(l.skip_left));
+        // What is to be placed from there goes no further than the grant.
+        else if (l.framing.is != body_framing::kind::chunked)
+            n = std::min(n, clamp(l.window.grant.size() - l.placed));
+        if (l.framing.is == body_framing::kind::length) n = std::min(n, clamp(l.body_left));
+        if (n == 0) n = 1; // only the end of the connection is to be seen
         auto const got =
             l.stream.read_some(std::as_writable_bytes(std::span{l.staging.get(), n}), ec);
         l.pending = {l.staging.get(), got};
@@ -5908,6 +9385,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     [[nodiscard]] std::optional<failure> copy_decoded(lane_type& l) {
         std::uint64_t const room = l.window.grant.size() - l.placed;
         std::error_code ec;
+        if constexpr (writes<Sink>) {
+            // The sink takes them from where they are.
+            std::size_t const taken = std::min(l.decoded.size(), clamp(room));
+            sink_.write(offset_in_sink(l), std::as_bytes(std::span{l.decoded.data(), taken}), ec);
+            if (ec) return sink_failure(ec);
+            l.decoded.remove_prefix(taken);
+            l.read += taken;
+            place(l, taken);
+            return std::nullopt;
+        }
         std::span<std::byte> const to =
             sink_.prepare(offset_in_sink(l), std::min(l.decoded.size(), clamp(room)), ec);
         if (ec) return sink_failure(ec);
@@ -5957,11 +9444,24 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code hash_error;
         switch (a.what) {
         case job::open:
-            hasher_.reset(hash_error);
+            hasher_->reset(hash_error);
             sink_.open(a.size, ec);
             break;
-        case job::hash: hash(a.bytes, ec, hash_error); break;
-        case job::finish_hash: ended.digest = hasher_.finish(hash_error); break;
+        case job::hash: hash(a.bytes, *hasher_, ec, hash_error); break;
+        case job::finish_hash: ended.digest = hasher_->finish(hash_error); break;
+        case job::hash_piece:
+            if constexpr (piece_verifier<verifier_type>) {
+                piece_hasher_->reset(hash_error);
+                if (!hash_error) hash(a.bytes, *piece_hasher_, ec, hash_error);
+                if (!ec && !hash_error) ended.digest = piece_hasher_->finish(hash_error);
+            }
+            break;
+        case job::deliver:
+            if (engine_.verifier().wanted()) hash(a.bytes, *hasher_, ec, hash_error);
+            if constexpr (Sink::traits.ordered && delivers<Sink>) {
+                if (!ec && !hash_error) sink_.deliver(a.bytes.first, clamp(a.bytes.size()), ec);
+            }
+            break;
         case job::sync: sink_.sync(a.size.value_or(0), ec); break;
         case job::publish: sink_.publish(ec); break;
         case job::abandon: sink_.abandon(); break;
@@ -5974,7 +9474,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         return ended;
     }
 
-    void hash(segment bytes, std::error_code& ec, std::error_code& hash_error) {
+    void hash(segment bytes, hasher_type& with, std::error_code& ec, std::error_code& hash_error) {
         if constexpr (Sink::traits.readable) {
             if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
@@ -5982,7 +9482,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 std::span const to{hash_buffer_.get(),
                                    std::min(hash_buffer_size, clamp(rest->size()))};
                 sink_.read(rest->first, to, ec);
-                if (!ec) hasher_.update(to, hash_error);
+                if (!ec) with.update(to, hash_error);
                 rest = rest->from(rest->first + to.size());
             }
         }
@@ -5997,6 +9497,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         report result = std::move(engine_.report());
         result.reads = reads_;
         result.bytes_copied = bytes_copied_;
+        if constexpr (requires(Sink const& s) { s.bytes_copied(); })
+            result.bytes_copied += sink_.bytes_copied();
         result.bytes_twice += bytes_dropped_;
         std::error_code const ec = result.failed ? result.failed->code : std::error_code{};
         complete(ec, std::move(result));
@@ -6025,7 +9527,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     typename Policies::control_type control_;
     typename Policies::observer_type observer_;
     engine_type engine_;
-    typename verifier_type::hasher_type hasher_;
+    std::optional<hasher_type> hasher_;
+    std::optional<hasher_type> piece_hasher_;
     std::unique_ptr<std::byte[]> hash_buffer_;
 
     std::vector<lane_type> lanes_;
@@ -6112,42 +9615,61 @@ class download_for final : handler_holder<Executor, Handler>,
 #include <asio/steady_timer.hpp>
 
 #include <functional>
-#include <mutex>
 #include <thread>
-#include <type_traits>
 
 namespace cleave {
 
 /// A handle on a running download. Copies are handles on the same one; every member may be called
-/// from any thread, before, during and after the download. One control serves one download.
+/// from any thread, before, during and after the download, and from inside its callbacks. One
+/// control serves one download.
 class control {
   public:
     /// Ends the download with `error::cancelled`, soon. Nothing happens when it has ended.
-    void cancel() const {
-        std::lock_guard const lock{state_->mutex};
-        state_->cancelled = true;
-        if (state_->cancel) state_->cancel();
-    }
+    void cancel() const { tell(event::cancelled{}); }
 
-    /// For the driver: what to call for `cancel`, at once if that was asked for before. It must
-    /// not call back into this control.
-    void attach(std::function<void()> cancel) const {
+    /// Lets the download rest: soon nothing is asked for or received any more. Connections stay
+    /// open, as long as the server lets them; a deadline goes on.
+    void pause() const { tell(event::paused{true}); }
+    /// Lets it go on.
+    void resume() const { tell(event::paused{false}); }
+
+    /// From now on so many bytes a second, over all lanes; 0 for no limit. Nothing happens where
+    /// the pacer's rate cannot be changed (`adjustable_pacer`).
+    void rate(std::uint64_t bytes_a_second) const { tell(event::rate_changed{bytes_a_second}); }
+
+    /// For the driver: what to tell of what was asked for, at once of what was asked for before. It
+    /// must not call back into this control.
+    void attach(std::function<void(any_event)> tell) const {
         std::lock_guard const lock{state_->mutex};
-        if (state_->cancelled) cancel();
-        state_->cancel = std::move(cancel);
+        if (state_->rate) tell(event::rate_changed{*state_->rate});
+        if (state_->paused) tell(event::paused{true});
+        if (state_->cancelled) tell(event::cancelled{});
+        state_->tell = std::move(tell);
     }
     /// For the driver: the download has ended. When this returns, nothing of it is in use here.
     void detach() const noexcept {
         std::lock_guard const lock{state_->mutex};
-        state_->cancel = nullptr;
+        state_->tell = nullptr;
     }
 
   private:
     struct shared {
         std::mutex mutex;
         bool cancelled = false;
-        std::function<void()> cancel;
+        bool paused = false;
+        std::optional<std::uint64_t> rate;
+        std::function<void(any_event)> tell;
     };
+
+    template <class Event>
+    void tell(Event e) const {
+        std::lock_guard const lock{state_->mutex};
+        if constexpr (std::is_same_v<Event, event::cancelled>) state_->cancelled = true;
+        if constexpr (std::is_same_v<Event, event::paused>) state_->paused = e.rest;
+        if constexpr (std::is_same_v<Event, event::rate_changed>) state_->rate = e.rate;
+        if (state_->tell) state_->tell(e);
+    }
+
     std::shared_ptr<shared> state_ = std::make_shared<shared>();
 };
 
@@ -6160,15 +9682,17 @@ struct asio_timer {
 
 /// How to download: every decision as a class, given by name. Each `with_...` answers with policies
 /// in which one is replaced; the defaults are right for most.
-template <range_planner Planner = fixed_size, lane_rule LaneRule = fixed_lanes,
+template <range_planner Planner = guided, lane_rule LaneRule = fixed_lanes,
           renewal_rule RenewalRule = backoff, content_verifier Verifier = no_verification,
-          observer Observer = silent, class Connector = tcp_connector,
-          class Timer = asio_timer<std::chrono::steady_clock>, class Background = own_thread>
+          byte_pacer Pacer = token_bucket, observer Observer = silent,
+          class Connector = tcp_connector, class Timer = asio_timer<std::chrono::steady_clock>,
+          class Background = own_thread>
 struct policies {
     using planner_type = Planner;
     using lane_rule_type = LaneRule;
     using renewal_rule_type = RenewalRule;
     using verifier_type = Verifier;
+    using pacer_type = Pacer;
     using observer_type = Observer;
     using connector_type = Connector;
     using timer_template = Timer;
@@ -6179,87 +9703,122 @@ struct policies {
     LaneRule lanes{};
     RenewalRule renew{};
     Verifier verify{};
+    Pacer pace{};
     Observer observe{};
     Connector connect{};
     Background background{};
     cleave::control control{};
     engine_windows windows{};
 
-    /// Which segment next: `even_split`, `fixed_size`, `listed_segments`, or your own.
+    /// Which segment next: `guided`, `even_split`, `fixed_size`, `listed_segments`, or your own.
     template <range_planner P>
     [[nodiscard]] auto with_plan(P p) && {
-        return policies<P, LaneRule, RenewalRule, Verifier, Observer, Connector, Timer, Background>{
-            std::move(p),          std::move(lanes),   std::move(renew),
-            std::move(verify),     std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(p), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
-    /// How many lanes: `fixed_lanes`, or your own.
+    /// How many lanes: `fixed_lanes`, `adaptive_lanes`, or your own.
     template <lane_rule L>
     [[nodiscard]] auto with_lanes(L l) && {
-        return policies<Planner, L, RenewalRule, Verifier, Observer, Connector, Timer, Background>{
-            std::move(plan),       std::move(l),       std::move(renew),
-            std::move(verify),     std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(l), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
     /// After a failure: `backoff`, or your own.
     template <renewal_rule R>
     [[nodiscard]] auto with_renewal(R r) && {
-        return policies<Planner, LaneRule, R, Verifier, Observer, Connector, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(r),
-            std::move(verify),     std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(r), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
-    /// Are these the right bytes: `no_verification`, `digest`, or your own.
+    /// Are these the right bytes: `no_verification`, `digest`, `piece_digests`, `server_digest`, or
+    /// your own.
     template <content_verifier V>
     [[nodiscard]] auto with_verify(V v) && {
-        return policies<Planner, LaneRule, RenewalRule, V, Observer, Connector, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(renew),
-            std::move(v),          std::move(observe), std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(v), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
-    /// Who looks on: `silent`, `on_progress`, or your own.
+    /// How fast: `unlimited`, `token_bucket`, or your own.
+    template <byte_pacer B>
+    [[nodiscard]] auto with_pace(B b) && {
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(b),
+            std::move(observe), std::move(connect), std::move(background));
+    }
+    /// Who looks on: `silent`, `on_progress`, `counters`, `log_lines`, `tee_observer`, or your own.
     template <observer O>
     [[nodiscard]] auto with_observer(O o) && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, O, Connector, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(renew),
-            std::move(verify),     std::move(o),       std::move(connect),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(o), std::move(connect), std::move(background));
     }
     /// Streams to servers: `tcp_connector`, or your own.
     template <class C>
+        requires byte_connector<C, asio::any_io_executor>
     [[nodiscard]] auto with_connector(C c) && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, C, Timer, Background>{
-            std::move(plan),       std::move(lanes),   std::move(renew),
-            std::move(verify),     std::move(observe), std::move(c),
-            std::move(background), std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(c), std::move(background));
     }
     /// The clock that rules all waiting; `T` has a member template `type<Executor>`, a timer with
     /// the interface of Asio's `basic_waitable_timer`.
     template <class T>
     [[nodiscard]] auto with_timer() && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, Connector, T,
-                        Background>{std::move(plan),       std::move(lanes),   std::move(renew),
-                                    std::move(verify),     std::move(observe), std::move(connect),
-                                    std::move(background), std::move(control), windows};
+        return std::move(*this).template with<T>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(background));
     }
     /// Where blocking work runs: `own_thread`, `same_thread`.
     template <class B>
     [[nodiscard]] auto with_background(B b) && {
-        return policies<Planner, LaneRule, RenewalRule, Verifier, Observer, Connector, Timer, B>{
-            std::move(plan),   std::move(lanes),   std::move(renew),
-            std::move(verify), std::move(observe), std::move(connect),
-            std::move(b),      std::move(control), windows};
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(b));
     }
     /// The handle by which the download is to be steered.
     [[nodiscard]] policies with_control(cleave::control c) && {
         control = std::move(c);
         return std::move(*this);
     }
-    /// Sizes of the engine's windows: grants, the opening request.
+    /// Sizes of the engine's windows: grants, the opening request, what idle lanes take.
     [[nodiscard]] policies with_windows(engine_windows w) && {
         windows = w;
         return std::move(*this);
     }
+
+  private:
+    template <class T, class P, class L, class R, class V, class W, class O, class C, class B>
+    [[nodiscard]] auto with(P p, L l, R r, V v, W w, O o, C c, B b) && {
+        return policies<P, L, R, V, W, O, C, T, B>{
+            std::move(p), std::move(l), std::move(r), std::move(v),       std::move(w),
+            std::move(o), std::move(c), std::move(b), std::move(control), windows};
+    }
+};
+
+/// What downloads share: idle connections, and a rate. A copy is a handle on the same session, and
+/// may be used from any thread; what is shared lives as long as a handle or a download with it.
+///
+///     cleave::session s{10_MB};
+///     cleave::download(url, path, s.policies().with_lanes(cleave::fixed_lanes{4}));
+class session {
+  public:
+    /// `bytes_a_second`: of all downloads together; 0 for no limit.
+    explicit session(std::uint64_t bytes_a_second = 0, connection_pool pool = connection_pool{})
+        : pool_(std::move(pool)), pace_(bytes_a_second) {}
+
+    /// Policies for one download of the session, to be made more particular.
+    [[nodiscard]] auto policies() const {
+        return cleave::policies<>{}.with_connector(tcp_connector{pool_}).with_pace(pace_);
+    }
+    /// From now on so many bytes a second, of all downloads together; 0 for no limit.
+    void rate(std::uint64_t bytes_a_second) const { token_bucket{pace_}.set_rate(bytes_a_second); }
+    /// The idle connections.
+    [[nodiscard]] connection_pool pool() const { return pool_; }
+
+  private:
+    connection_pool pool_;
+    token_bucket pace_;
 };
 
 namespace detail {

@@ -163,12 +163,13 @@ TEST_CASE("one target, two downloads: the second is told that it is busy") {
     // The second starts while the first is receiving.
     bool tried = false;
     fault_server server{honest(o)};
-    struct second_download {
+    struct second_download : cleave::ignores_other_events {
+        using cleave::ignores_other_events::on;
+        second_download(std::string p, std::string u, std::error_code& e, bool& t)
+            : path(std::move(p)), url(std::move(u)), ec(&e), tried(&t) {}
         std::string path, url;
         std::error_code* ec;
         bool* tried;
-        void on(cleave::object_known const&) const noexcept {}
-        void on(cleave::attempt_failed const&) const noexcept {}
         void on(cleave::progress const& p) const noexcept {
             if (p.bytes == 0 || std::exchange(*tried, true)) return;
             (void)cleave::download(url, cleave::file_sink{path}, cleave::policies<>{}, *ec);
@@ -182,7 +183,7 @@ TEST_CASE("one target, two downloads: the second is told that it is busy") {
     fault_server slow_server{honest(o, slow)};
     auto const report = cleave::download(slow_server.url("/r"), cleave::file_sink{path},
                                          cleave::policies<>{}.with_observer(second_download{
-                                             path, server.url("/r"), &inner, &tried}));
+                                             path, server.url("/r"), inner, tried}));
     CHECK(tried);
     CHECK(inner == error::target_busy);
     CHECK(report.bytes == o.bytes.size());

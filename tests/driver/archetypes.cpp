@@ -20,14 +20,16 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 using namespace cleave_test;
+using cleave::error;
 
 namespace {
 
 using archetypes = cleave::policies<planner_archetype, lane_rule_archetype, renewal_rule_archetype,
-                                    verifier_archetype, observer_archetype, connector_archetype,
-                                    virtual_timers, cleave::same_thread>;
+                                    verifier_archetype, pacer_archetype, observer_archetype,
+                                    connector_archetype, virtual_timers, cleave::same_thread>;
 
 /// A completion handler that can be moved and called once, and nothing else.
 class handler_archetype : public bare {
@@ -70,12 +72,15 @@ memory_handler cuts_once(object const& o) {
 
 struct archetypical {
     explicit archetypical(object const& o, std::uint64_t sum)
-        : network(cuts_once(o), {.rate = 1'000'000}),
+        : archetypical(cuts_once(o), sum) {}
+    archetypical(memory_handler server, std::uint64_t sum)
+        : network(std::move(server), {.rate = 1'000'000}),
           how(cleave::policies<>{}
                   .with_plan(planner_archetype{10'000})
                   .with_lanes(lane_rule_archetype{3})
                   .with_renewal(renewal_rule_archetype{3})
                   .with_verify(verifier_archetype{sum})
+                  .with_pace(pacer_archetype{5'000})
                   .with_observer(observer_archetype{seen})
                   .with_connector(connector_archetype{network.connector()})
                   .with_timer<virtual_timers>()
@@ -86,8 +91,12 @@ struct archetypical {
 
     template <class Sink>
     void run(Sink sink) {
+        run(std::move(sink), std::move(how));
+    }
+    template <class Sink, class Policies>
+    void run(Sink sink, Policies with) {
         cleave::async_download(context.get_executor(), {"http://example.org/"}, std::move(sink),
-                               std::move(how), handler_archetype{outcome});
+                               std::move(with), handler_archetype{outcome});
         REQUIRE(time.run(context, [&] { return outcome.calls != 0; }));
     }
 
@@ -116,7 +125,11 @@ static_assert(cleave::byte_sink<cleave::basic_file_sink<file_archetype>>);
 
 // Every member, used or not.
 template class cleave::engine<planner_archetype, lane_rule_archetype, renewal_rule_archetype,
-                              verifier_archetype, observer_archetype>;
+                              verifier_archetype, pacer_archetype, observer_archetype>;
+template class cleave::engine<planner_archetype, lane_rule_archetype, renewal_rule_archetype,
+                              piece_verifier_archetype, pacer_archetype, observer_archetype>;
+template class cleave::engine<planner_archetype, lane_rule_archetype, renewal_rule_archetype,
+                              learning_verifier_archetype, pacer_archetype, observer_archetype>;
 template class cleave::basic_file_sink<file_archetype>;
 
 TEST_CASE("a download with nothing but archetypes ends well") {
@@ -134,6 +147,9 @@ TEST_CASE("a download with nothing but archetypes ends well") {
     CHECK(a.outcome.report.retries == 1);
     CHECK(a.seen.known == 1);
     CHECK(a.seen.failed == 1);
+    CHECK(a.seen.connected >= 4);
+    CHECK(a.seen.asked >= 10);
+    CHECK(a.seen.ended == 1);
     CHECK(a.seen.progressed > 1);
 }
 
@@ -145,6 +161,56 @@ TEST_CASE("an archetype of a verifier is heeded") {
     CHECK(a.outcome.ec == cleave::error::digest_mismatch);
     CHECK_FALSE(memory.published);
     CHECK(memory.abandoned);
+}
+
+TEST_CASE("an archetype of a verifier of pieces is heeded") {
+    object const o = object::random(100'000, 5);
+    constexpr std::size_t piece = 30'000;
+    std::vector<std::uint64_t> sums;
+    for (std::size_t at = 0; at < o.bytes.size(); at += piece)
+        sums.push_back(sum_of(o.bytes.substr(at, piece)));
+    bool const right = GENERATE(true, false);
+    if (!right) ++sums.back();
+    archetypical a{o, 0};
+    sink_archetype<true>::memory memory;
+    a.run(sink_archetype<true>{memory},
+          std::move(a.how).with_verify(piece_verifier_archetype{piece, sums}));
+    CHECK(a.outcome.ec == (right ? std::error_code{} : make_error_code(error::digest_mismatch)));
+    CHECK(a.seen.pieces_failed == (right ? 0 : 2));
+    CHECK(memory.published == right);
+    CHECK(a.outcome.report.digest_verified == right);
+    if (right) CHECK(is(o, memory.bytes));
+}
+
+TEST_CASE("an archetype of a verifier that learns is heeded") {
+    object const o = object::random(100'000, 6);
+    std::uint64_t const sum = sum_of(o.bytes);
+    std::string const said = GENERATE_COPY(std::to_string(sum), std::to_string(sum + 1), "");
+    honest_options options;
+    options.edit_head = [&](std::string& head) {
+        head.insert(head.find("\r\n") + 2, "Repr-Digest: " + said + "\r\n");
+    };
+    archetypical a{memory_network::honest(o, options), 0};
+    sink_archetype<true>::memory memory;
+    a.run(sink_archetype<true>{memory}, std::move(a.how).with_verify(learning_verifier_archetype{}));
+    if (said == std::to_string(sum))
+        CHECK(a.outcome.ec == std::error_code{});
+    else if (said.empty())
+        CHECK(a.outcome.ec == error::digest_not_sent);
+    else
+        CHECK(a.outcome.ec == error::digest_mismatch);
+    CHECK(memory.published == !a.outcome.ec);
+}
+
+TEST_CASE("an archetype of an ordered sink gets every byte in order") {
+    object const o = object::random(100'000, 7);
+    archetypical a{o, 0};
+    ordered_sink_archetype::memory memory;
+    a.run(ordered_sink_archetype{memory, 700, 20},
+          std::move(a.how).with_verify(cleave::no_verification{}));
+    CHECK(a.outcome.ec == std::error_code{});
+    CHECK(is(o, memory.bytes));
+    CHECK(memory.published);
 }
 
 TEST_CASE("a download through an archetype of a file ends well") {

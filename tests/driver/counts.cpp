@@ -70,19 +70,18 @@ TEST_CASE("the only body bytes copied are those that came along with heads") {
             conn.wait(judged);
             conn.send_body(body(o, along, 99999));
         }};
-        struct opener {
-            gate* g;
+        struct opener : cleave::ignores_other_events {
+            using cleave::ignores_other_events::on;
+            explicit opener(gate& to) : g(&to) {}
             void on(cleave::object_known const&) const noexcept { g->open(); }
-            void on(cleave::attempt_failed const&) const noexcept {}
-            void on(cleave::progress const&) const noexcept {}
-            [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return {}; }
+            gate* g;
         };
         std::vector<std::byte> memory;
         std::error_code ec;
         auto const report = cleave::download(server.url("/r"), cleave::memory_sink{memory},
                                              cleave::policies<>{}
                                                  .with_plan(cleave::fixed_size{100000})
-                                                 .with_observer(opener{&judged}),
+                                                 .with_observer(opener{judged}),
                                              ec);
         CHECK_FALSE(ec);
         CHECK(std::memcmp(memory.data(), o.bytes.data(), o.bytes.size()) == 0);

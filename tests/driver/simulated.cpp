@@ -135,7 +135,9 @@ TEST_CASE("10 MB in 8 lanes are exactly the bytes served, durable before they ar
     CHECK(s.report.lanes == 8);
     CHECK(s.network.connections() == 8);
     CHECK(s.report.connections == 8);
-    CHECK(s.network.requests().size() == 10);
+    // Ten segments, and what idle lanes took from busy ones towards the end.
+    CHECK(s.report.requests == 10 + s.report.steals + s.report.hedges);
+    CHECK(s.network.requests().size() == s.report.requests);
     CHECK(s.report.retries == 0);
     CHECK(s.report.bytes_twice == 0);
     CHECK(s.report.elapsed == s.ended_at);
@@ -197,10 +199,13 @@ TEST_CASE("an hour of servers that fall silent is outlived") {
         CHECK((s.disk.bytes(name) == o.bytes));
         CHECK(s.disk.names() == std::vector<std::string>{name});
         CHECK(s.report.bytes_twice == 0);
-        // Of each segment, 24 of 25 replies stall.
-        CHECK(s.report.retries == 20 * 24);
-        CHECK(s.ended_at > 1h);
-        CHECK(s.ended_at >= 20 * 24 * 30s / lanes);
+        // Of each segment, 24 of 25 replies stall; but that an idle lane may take what is left of a
+        // silent one before the stall is found.
+        CHECK(s.report.retries + s.report.steals >= 20 * 24);
+        CHECK(s.report.retries <= 20 * 24);
+        if (lanes == 1) CHECK(s.report.retries == 20 * 24);
+        CHECK(s.ended_at > 1h - 3min);
+        CHECK(s.ended_at >= (20 * 24 - static_cast<int>(s.report.steals)) * 30s / lanes);
         // Looking now and then finds a stall late by a quarter at most; and tries follow soon.
         CHECK(s.ended_at <= 20 * 24 * (30s + 7500ms + 500ms) / lanes + 60s);
         // Silence costs next to nothing: a few looks for each stall.

@@ -6,12 +6,12 @@
 #pragma once
 
 #include <cleave/engine/engine.hpp>
-#include <cleave/lanes/fixed_lanes.hpp>
 #include <cleave/plan/even_split.hpp>
 #include <cleave/verify/no_verification.hpp>
 
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -38,7 +38,8 @@ using cleave::segment;
 using namespace std::chrono_literals;
 
 /// An observer that keeps what it is told.
-struct recorder {
+struct recorder : cleave::ignores_other_events {
+    using cleave::ignores_other_events::on;
     struct attempt {
         lane_id lane;
         std::error_code code;
@@ -48,6 +49,9 @@ struct recorder {
     std::vector<cleave::identity> known = {};
     std::vector<bool> ranges = {};
     std::vector<attempt> attempts = {};
+    std::vector<cleave::bytes_stolen> stolen = {};
+    std::vector<cleave::piece_failed> failed_pieces = {};
+    std::vector<bool> pauses = {};
     std::vector<cleave::progress> told = {};
     std::vector<std::vector<cleave::lane_progress>> lanes = {};
 
@@ -58,6 +62,9 @@ struct recorder {
     void on(cleave::attempt_failed const& f) noexcept {
         attempts.push_back({f.lane, f.what.code, f.again_after});
     }
+    void on(cleave::bytes_stolen const& s) noexcept { stolen.push_back(s); }
+    void on(cleave::piece_failed const& p) noexcept { failed_pieces.push_back(p); }
+    void on(cleave::download_paused const& p) noexcept { pauses.push_back(p.paused); }
     void on(cleave::progress const& p) noexcept {
         told.push_back(p);
         told.back().lanes = {};
@@ -67,19 +74,61 @@ struct recorder {
 };
 static_assert(cleave::observer<recorder>);
 
-/// A verifier that answers as it is told to.
+/// A verifier that answers as it is told to. Of pieces the digest of no bytes is right, and any
+/// other wrong.
 struct expectation {
     using hasher_type = cleave::no_hasher;
     bool wants = false;
     bool right = true;
     std::error_code wrong = {};
+    cleave::piece_expectation parts = {};
 
     [[nodiscard]] bool wanted() const noexcept { return wants; }
     [[nodiscard]] std::error_code fault() const noexcept { return wrong; }
     [[nodiscard]] hasher_type make_hasher() const noexcept { return {}; }
     [[nodiscard]] bool matches(cleave::digest_value const&) const noexcept { return right; }
+    [[nodiscard]] cleave::piece_expectation pieces() const noexcept { return parts; }
+    [[nodiscard]] hasher_type make_piece_hasher() const noexcept { return {}; }
+    [[nodiscard]] bool matches_piece(std::uint64_t, cleave::digest_value const& d) const noexcept {
+        return d.size == 0;
+    }
 };
-static_assert(cleave::content_verifier<expectation>);
+static_assert(cleave::piece_verifier<expectation>);
+/// Of a piece that came wrong.
+inline constexpr cleave::digest_value wrong_digest{.bytes = {}, .size = 1};
+
+/// A pacer that gives out what is in a purse, and says to ask again a second later when that is
+/// empty; without a purse as much as is asked for.
+struct purse_pacer {
+    std::uint64_t* purse = nullptr;
+
+    [[nodiscard]] cleave::pace_answer take(std::uint64_t n, instant now) const noexcept {
+        if (purse == nullptr) return {.bytes = n};
+        if (*purse == 0) return {.at = now + 1s};
+        std::uint64_t const bytes = std::min(n, *purse);
+        *purse -= bytes;
+        return {.bytes = bytes};
+    }
+    void give_back(std::uint64_t n) const noexcept {
+        if (purse != nullptr) *purse += n;
+    }
+    void set_rate(std::uint64_t bytes) const noexcept {
+        if (purse != nullptr) *purse = bytes;
+    }
+};
+static_assert(cleave::adjustable_pacer<purse_pacer>);
+
+/// A lane rule whose wish lies elsewhere and may change; without one as many lanes as there are.
+struct wished_lanes {
+    std::uint32_t lanes = 2;
+    std::uint32_t const* wish = nullptr;
+
+    [[nodiscard]] std::uint32_t most() const noexcept { return lanes; }
+    [[nodiscard]] std::uint32_t want(cleave::lanes_state const&) const noexcept {
+        return wish == nullptr ? lanes : *wish;
+    }
+};
+static_assert(cleave::lane_rule<wished_lanes>);
 
 /// A renewal rule that goes on after `wait`, or as long as the server says, up to `tries` failures
 /// in a row; and what it was shown.
@@ -130,6 +179,8 @@ inline std::string text_of(job j) {
     switch (j) {
     case job::open: return "open";
     case job::hash: return "hash";
+    case job::hash_piece: return "hash_piece";
+    case job::deliver: return "deliver";
     case job::finish_hash: return "finish_hash";
     case job::sync: return "sync";
     case job::publish: return "publish";
@@ -163,10 +214,12 @@ struct action_text {
                (a.first && a.skip != 0 ? " skip " + std::to_string(a.skip) : "") +
                (a.last ? " last" : "") + (a.to_the_end ? " to the end" : "");
     }
+    std::string operator()(action::revoke const& a) const { return lane("revoke", a.lane); }
     std::string operator()(action::close const& a) const { return lane("close", a.lane); }
     std::string operator()(action::run const& a) const {
         std::string to = text_of(a.what);
-        if (a.what == job::hash) to += " " + of(a.bytes);
+        if (a.what == job::hash || a.what == job::hash_piece || a.what == job::deliver)
+            to += " " + of(a.bytes);
         if (a.what == job::open || a.what == job::sync)
             to += " " + (a.size ? std::to_string(*a.size) : std::string{"?"});
         return to;
@@ -182,19 +235,23 @@ struct script_options {
     expectation verifier = {};
     insistence renewal = {};
     std::chrono::nanoseconds progress{0};
+    cleave::sink_shape sink = {};
+    std::uint64_t* purse = nullptr;
+    std::uint32_t const* wish = nullptr;
 };
 
 template <class Planner = cleave::even_split>
 class script {
   public:
     using engine_type =
-        cleave::engine<Planner, cleave::fixed_lanes, insistence, expectation, recorder>;
+        cleave::engine<Planner, wished_lanes, insistence, expectation, purse_pacer, recorder>;
 
     explicit script(Planner planner, std::uint32_t lanes = 2, script_options o = {},
                     cleave::request what = "http://h/x")
-        : observer{.every = o.progress},
-          engine(std::move(what), std::move(planner), cleave::fixed_lanes{lanes}, o.renewal,
-                 o.verifier, observer, o.windows) {}
+        : engine(std::move(what), std::move(planner), wished_lanes{lanes, o.wish}, o.renewal,
+                 o.verifier, purse_pacer{o.purse}, observer, o.windows, o.sink) {
+        observer.every = o.progress;
+    }
     script(script const&) = delete;
     script& operator=(script const&) = delete;
 
@@ -210,6 +267,8 @@ class script {
             finished = std::holds_alternative<action::finish>(*a);
             if (auto const* send = std::get_if<action::send>(&*a)) sent = send->text;
             if (auto const* receive = std::get_if<action::receive>(&*a)) received = *receive;
+            if (auto const* close = std::get_if<action::close>(&*a); close && close->keep)
+                kept.push_back(close->lane);
             if (auto const* run = std::get_if<action::run>(&*a)) {
                 REQUIRE_FALSE(running); // one job at a time
                 running = run->what;
@@ -236,6 +295,10 @@ class script {
         return tell(
             event::grant_ended{.lane = id, .bytes = bytes, .body_ended = body_ended, .failed = {}});
     }
+    /// The lane's grant was revoked, and that much of it has come.
+    std::string revoked(lane_id id, std::uint64_t bytes) {
+        return tell(event::grant_ended{.lane = id, .bytes = bytes, .revoked = true, .failed = {}});
+    }
     /// The lane brought so much of its grant, then failed.
     std::string broke(lane_id id, std::uint64_t bytes, error why = error::closed_in_body) {
         return tell(event::grant_ended{
@@ -245,10 +308,10 @@ class script {
     std::string failed(lane_id id, error why, phase where) {
         return tell(event::lane_failed{id, failure::of(why, where)});
     }
-    std::string done(job what) {
+    std::string done(job what, cleave::digest_value const& digest = {}) {
         REQUIRE(running == what);
         running.reset();
-        return tell(event::job_ended{.what = what, .failed = {}, .digest = {}});
+        return tell(event::job_ended{.what = what, .failed = {}, .digest = digest});
     }
     std::string job_failed(job what, std::error_code ec, cause kind = cause::storage) {
         REQUIRE(running == what);
@@ -260,6 +323,8 @@ class script {
         return tell(event::job_ended{.what = what, .failed = f, .digest = {}});
     }
     std::string cancel() { return tell(event::cancelled{}); }
+    std::string pause() { return tell(event::paused{true}); }
+    std::string resume() { return tell(event::paused{false}); }
 
     /// Moves time to when the engine asked to be woken, and wakes it.
     std::string wake(std::vector<event::lane_window> windows = {}) {
@@ -290,8 +355,9 @@ class script {
     bool finished = false;
     std::optional<job> running;
     bool sink_touched = false;
-    std::string sent;         ///< the last request's text
-    action::receive received; ///< the last grant
+    std::string sent;          ///< the last request's text
+    std::vector<lane_id> kept; ///< lanes whose connections may be used by others
+    action::receive received;  ///< the last grant
 };
 
 /// The two lanes are receiving: lane 0 bytes 0-49, its opening request, and lane 1 what follows.

@@ -7,15 +7,27 @@
 #include <cleave/cleave.hpp>
 #include <cleave/download.hpp>
 
+#include <support/fault_server.hpp>
+
 #include <asio.hpp>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <fstream>
 #include <iostream>
+#include <span>
 #include <sstream>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
+
+using namespace cleave_test;
 
 namespace readme_first {
 int main() {
@@ -30,11 +42,11 @@ using namespace cleave::literals;
 
 asio::awaitable<void> fetch(std::string url, std::string digest) {
     auto how = cleave::policies<>{}
-                   .with_plan(cleave::fixed_size{8_MiB})
-                   .with_lanes(cleave::fixed_lanes{16})
+                   .with_lanes(cleave::adaptive_lanes{})
+                   .with_pace(cleave::token_bucket{20_MB})
                    .with_verify(cleave::sha256(digest))
                    .with_observer(cleave::on_progress(250ms, [](cleave::progress const& p) {
-                       std::cerr << p.percent() << " %\n";
+                       std::cerr << p.percent() << " %, " << p.rate << " bytes a second\n";
                    }));
     cleave::report report = co_await cleave::async_download(
         co_await asio::this_coro::executor, url, cleave::file_sink{"model.bin"}, std::move(how),
@@ -43,6 +55,30 @@ asio::awaitable<void> fetch(std::string url, std::string digest) {
 }
 
 namespace {
+
+using bytes_written = std::vector<std::byte>;
+
+void in_order(std::string const& url, bytes_written& to) {
+    auto const write = [&](std::span<std::byte const> chunk, std::error_code&) {
+        to.insert(to.end(), chunk.begin(), chunk.end());
+    };
+std::array<std::byte, 2048> buffer;
+auto flash = [&](std::span<std::byte const> chunk, std::error_code& ec) { write(chunk, ec); };
+cleave::download(url, cleave::ordered_sink{buffer, 2048, flash}, cleave::policies<>{});
+}
+
+std::error_code steered(std::string const& url, bytes_written& to) {
+cleave::control steer;
+cleave::session shared{5_MB};
+auto how = shared.policies().with_control(steer);
+steer.pause();
+steer.resume();
+steer.rate(1_MB);
+steer.cancel();
+    std::error_code ec;
+    (void)cleave::download(url, cleave::memory_sink{to}, std::move(how), ec);
+    return ec;
+}
 
 std::uint64_t walk(std::uint64_t size) {
     std::uint64_t sum = 0;
@@ -65,6 +101,19 @@ struct end_first {
 static_assert(cleave::range_planner<end_first>);
 
 auto how = cleave::policies<>{}.with_plan(end_first{});
+
+struct by_hour {
+    cleave::token_bucket day{200'000};
+
+    cleave::pace_answer take(std::uint64_t n, std::chrono::nanoseconds now) noexcept {
+        std::time_t const t = std::time(nullptr);
+        std::tm local{};
+        localtime_r(&t, &local);
+        return local.tm_hour >= 8 && local.tm_hour < 18 ? day.take(n, now) : cleave::pace_answer{n};
+    }
+    void give_back(std::uint64_t n) noexcept { day.give_back(n); }
+};
+static_assert(cleave::byte_pacer<by_hour>);
 // clang-format on
 
 std::string trimmed(std::string line) {
@@ -105,6 +154,49 @@ TEST_CASE("every line of the README's C++ stands in this file, in order") {
 TEST_CASE("the README's loop visits every byte once") {
     CHECK(walk(1000003) == 1000003);
     CHECK(walk(0) == 0);
+}
+
+TEST_CASE("the README's buffer is called each time it is full") {
+    object const o = object::random(100'001, 1);
+    fault_server server{honest(o)};
+    bytes_written got;
+    in_order(server.url("/r"), got);
+    CHECK(std::ranges::equal(got, std::as_bytes(std::span{o.bytes})));
+}
+
+TEST_CASE("the README's download is cancelled") {
+    object const o = object::random(100'001, 2);
+    fault_server server{honest(o)};
+    bytes_written got;
+    CHECK(steered(server.url("/r"), got) == cleave::error::cancelled);
+}
+
+TEST_CASE("under the README's planner a silent lane is helped") {
+    object const o = object::random(4'000'000, 3);
+    std::atomic<int> silent{1};
+    auto const honestly = honest(o);
+    fault_server server{[&](fault_connection& c, seen_request const& r) {
+        // The first who asks for the object's middle gets some of it, and then nothing more.
+        auto const range = r.range().value();
+        if (range.first < 1'000'000 || range.second > 3'900'000 || silent-- <= 0)
+            return honestly(c, r);
+        c.send(honest_206_head(o, range.first, range.second));
+        c.send_body(body(o, range.first, range.first + 10'000));
+        c.wait_for_peer_close();
+    }};
+    bytes_written got;
+    auto const report = cleave::download(server.url("/r"), cleave::memory_sink{got},
+                                         cleave::policies<>{}.with_plan(end_first{}));
+    CHECK(std::ranges::equal(got, std::as_bytes(std::span{o.bytes})));
+    CHECK(report.steals + report.hedges_won > 0);
+    CHECK(report.retries == 0);
+}
+
+TEST_CASE("the README's pacer lets everything through at night, and a rate by day") {
+    by_hour pacer;
+    auto const answer = pacer.take(1'000'000, 1s);
+    CHECK(answer.bytes > 0);
+    pacer.give_back(answer.bytes);
 }
 
 TEST_CASE("the README's planner tiles any object") {

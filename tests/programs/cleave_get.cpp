@@ -5,10 +5,13 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -87,10 +90,17 @@ TEST_CASE("usage errors are named, exit with 2 and open no connection") {
         {{server.url("/")}, "give one with -o"},
         {{server.url("/a/..")}, "give one with -o"},
         {{server.url("/"), "-o", ""}, "give one with -o"},
-        {{url, "-o", "-"}, "name a file"},
-        {{url, "-n", "0"}, "-n: "},
-        {{url, "-n", "1025"}, "-n: "},
-        {{url, "-n", "x"}, "-n: "},
+        {{url, "-o", "-", "--json"}, "taken by the bytes"},
+        {{url, "-n", "0"}, "--lanes: give a number"},
+        {{url, "-n", "1025"}, "--lanes: give a number"},
+        {{url, "-n", "x"}, "or adaptive"},
+        {{url, "--plan", "odd"}, "--plan"},
+        {{url, "--plan", "even", "--segment-size", "1K"}, "only --plan fixed"},
+        {{url, "--sink", "drain"}, "--sink"},
+        {{url, "--sink", "null", "--digest", "sha-256=" + sixty_four}, "cannot be read back"},
+        {{url, "--limit-rate", "0"}, "--limit-rate: give bytes"},
+        {{url, "--limit-rate", "fast"}, "--limit-rate: give bytes"},
+        {{url, "--pieces", "/nowhere/at/all"}, "cannot read /nowhere/at/all"},
         {{url, "--segment-size", "0"}, "512K, 8M or 1G"},
         {{url, "--segment-size", "8X"}, "512K, 8M or 1G"},
         {{url, "--segment-size", "-5"}, "512K, 8M or 1G"},
@@ -107,11 +117,12 @@ TEST_CASE("usage errors are named, exit with 2 and open no connection") {
         {{url, "--segments", "0-1023,1025-2048"}, "byte 1024 is missing"},
         {{url, "--segments", "1025-2048,0-1024"}, "out of order"},
         {{url, "--segments", "0-2048", "--segment-size", "1K"}, "--segment"},
-        {{url, "--segments", "0-2048", "--even"}, "--even"},
+        {{url, "--segments", "0-2048", "--plan", "even"}, "--plan"},
         {{url, "--digest", "sha-256=abc"}, "the digest cannot be read"},
         {{url, "--digest", "sha-256=" + std::string(64, 'g')}, "the digest cannot be read"},
         {{url, "--digest", "sha-512=" + sixty_four}, "the digest cannot be read"},
-        {{url, "--digest", "md5=" + sixty_four}, "sha-256=HEX"},
+        {{url, "--digest", "md5=" + sixty_four}, "the digest cannot be read"},
+        {{url, "--digest", "crc32=" + sixty_four}, "sha-256=HEX"},
         {{url, "--digest", sixty_four}, "sha-256=HEX"},
         {{url, "--deadline", "0"}, "--deadline: give a positive"},
         {{url, "--deadline=-1"}, "--deadline: give a positive"},
@@ -166,12 +177,82 @@ TEST_CASE("even segments are one for each lane") {
     auto const o = object::random(3U << 20, 2);
     fault_server server{honest(o)};
     temp_dir dir;
-    auto const r = cleave_get(dir, {"--even", "-n", "3", server.url("/x")});
+    auto const r = cleave_get(dir, {"--plan", "even", "-n", "3", server.url("/x")});
     CAPTURE(r.err);
     CHECK(r.exit_code == 0);
     CHECK(read_file(dir / "x") == o.bytes);
     CHECK(ranges_asked_of(server) == ranges{{0, 1048575}, {1048576, 2097151}, {2097152, 3145727}});
     CHECK(server.connections() <= 3);
+}
+
+TEST_CASE("bytes come in order on standard output, as fast as a pipe takes them") {
+    auto const o = object::random(3U << 20, 12);
+    fault_server server{honest(o)};
+    temp_dir dir;
+    auto const r = cleave_get(dir, {"-o", "-", "--lanes", "adaptive", server.url("/x")});
+    CAPTURE(r.err);
+    CHECK(r.exit_code == 0);
+    CHECK((r.out == o.bytes));
+    CHECK(files_in(dir).empty());
+}
+
+TEST_CASE(
+    "the same bytes by every sink that makes a file, and nothing by the one that makes none") {
+    auto const o = object::random(3U << 20, 13);
+    fault_server server{honest(o)};
+    temp_dir dir;
+    std::string const digest = "sha-1=" + digest_hex(o.bytes, "SHA1");
+    CHECK(cleave_get(dir, {"--sink", "mapped", "--digest", digest, server.url("/x")}).exit_code ==
+          0);
+    CHECK((read_file(dir / "x") == o.bytes));
+    auto const r = cleave_get(dir, {"--sink", "null", "--json", server.url("/y")});
+    CHECK(r.exit_code == 0);
+    CHECK(report_in(r).at("bytes") == o.bytes.size());
+    CHECK(files_in(dir) == strings{"x"});
+}
+
+TEST_CASE("a rate limits all connections together") {
+    auto const o = object::random(1U << 20, 14);
+    fault_server server{honest(o)};
+    temp_dir dir;
+    auto const r = cleave_get(dir, {"--limit-rate", "2M", "--json", server.url("/x")});
+    CHECK(r.exit_code == 0);
+    CHECK((read_file(dir / "x") == o.bytes));
+    // Slower it may be, faster not: half a second, but for what the bucket holds at first.
+    CHECK(report_in(r).at("to_last_byte").get<double>() > 0.4);
+}
+
+TEST_CASE("a piece that comes wrong is fetched again, or named") {
+    auto const o = object::random(1'000'000, 15);
+    constexpr std::size_t piece = 100'000;
+    bool const for_ever = GENERATE(false, true);
+    std::atomic<int> wrong = for_ever ? 1000 : 1;
+    fault_server server{[&](fault_connection& c, seen_request const& r) {
+        auto const range = r.range().value();
+        auto const last = std::min<std::uint64_t>(range.second, o.bytes.size() - 1);
+        std::string bytes{body(o, range.first, last)};
+        if (range.first <= 345'678 && 345'678 <= last && wrong-- > 0)
+            bytes[static_cast<std::size_t>(345'678 - range.first)] ^= 1;
+        c.send(honest_206_head(o, range.first, last));
+        c.send_body(bytes);
+    }};
+    temp_dir dir;
+    std::ofstream list{dir / "pieces"};
+    list << "sha-256 " << piece << '\n';
+    for (std::size_t at = 0; at < o.bytes.size(); at += piece)
+        list << sha256_hex(std::string_view{o.bytes}.substr(at, piece)) << '\n';
+    list.close();
+    auto const r = cleave_get(dir, {"--pieces", "pieces", "--json", server.url("/x")});
+    CAPTURE(r.err);
+    CHECK(r.exit_code == (for_ever ? 1 : 0));
+    if (for_ever) {
+        CHECK(contains(last_line(r.err), "piece 3, bytes [300000,399999], came wrong 3 times"));
+        CHECK(files_in(dir) == strings{"pieces"});
+    } else {
+        CHECK((read_file(dir / "x") == o.bytes));
+        CHECK(report_in(r).at("pieces_failed") == 1);
+        CHECK(report_in(r).at("digest_verified") == true);
+    }
 }
 
 TEST_CASE("a list that does not match the object's size fails without a file") {
@@ -198,7 +279,17 @@ TEST_CASE("help and version go to standard output and exit with 0") {
     temp_dir dir;
     auto const help = cleave_get(dir, {"--help"});
     CHECK(help.exit_code == 0);
-    CHECK(contains(help.out, "--segment-size"));
+    // Each option is explained in one line.
+    for (std::string const option : {"--plan", "--segment-size", "--segments", "--lanes", "--sink",
+                                     "--limit-rate", "--pieces", "--digest"}) {
+        CAPTURE(option);
+        auto const at = help.out.find(option + ' ');
+        REQUIRE(at != std::string::npos);
+        auto const line = help.out.substr(at, help.out.find('\n', at) - at);
+        CHECK(line.find_first_of("abcdefghijklmnopqrstuvwxyz", option.size() + 8) !=
+              std::string::npos);
+    }
+    CHECK(contains(help.out, "adaptive"));
     CHECK(contains(help.out, "130"));
     CHECK(help.err.empty());
     auto const version = cleave_get(dir, {"--version"});

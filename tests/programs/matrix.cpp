@@ -117,9 +117,12 @@ TEST_CASE("as many lanes as asked for carry bytes, if the server has work for ea
     CAPTURE(r.err);
     REQUIRE(r.exit_code == 0);
     auto const j = report_in(r);
-    CHECK(j["lanes"] == n);
+    // A lane that is silent for too long, as all are here for a while, may be helped by another.
+    auto const helped = j["steals"].get<std::size_t>() + j["hedges"].get<std::size_t>();
+    CHECK(j["lanes"].get<std::size_t>() + helped >= n);
+    if (helped == 0) CHECK(j["lanes"] == n);
     CHECK(j["connections"] == n);
-    CHECK(j["requests"] == 2 * n);
+    CHECK(j["requests"] == 2 * n + helped);
     CHECK(server.connections() == n);
     CHECK(read_file(dir / "x") == o.bytes);
 }

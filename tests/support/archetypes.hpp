@@ -14,12 +14,14 @@
 #include <cleave/lanes/concept.hpp>
 #include <cleave/observe/concept.hpp>
 #include <cleave/os/concept.hpp>
+#include <cleave/pace/concept.hpp>
 #include <cleave/plan/concept.hpp>
 #include <cleave/renew/concept.hpp>
 #include <cleave/sink/concept.hpp>
 #include <cleave/verify/concept.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -97,11 +99,41 @@ class renewal_rule_archetype : public bare {
     std::uint32_t tries_;
 };
 
+/// Lets through so many bytes a millisecond.
+class pacer_archetype : public bare {
+  public:
+    explicit pacer_archetype(std::uint64_t bytes) noexcept
+        : bare(made{}), bytes_(bytes), left_(bytes) {}
+
+    [[nodiscard]] cleave::pace_answer take(std::uint64_t n, std::chrono::nanoseconds now) noexcept {
+        if (now >= again_at_) {
+            again_at_ = now + std::chrono::milliseconds{1};
+            left_ = bytes_;
+        }
+        std::uint64_t const given = std::min(n, left_);
+        left_ -= given;
+        return {given, again_at_};
+    }
+    void give_back(std::uint64_t n) noexcept { left_ += n; }
+
+  private:
+    std::uint64_t bytes_;
+    std::uint64_t left_;
+    std::chrono::nanoseconds again_at_{0};
+};
+
 /// What the archetype of a hasher takes for a digest.
 [[nodiscard]] inline std::uint64_t sum_of(std::span<std::byte const> bytes,
                                           std::uint64_t sum = 0) noexcept {
     for (std::byte const b : bytes) sum = sum * 31 + std::to_integer<std::uint64_t>(b) + 1;
     return sum;
+}
+
+/// Whether a digest of that archetype is this sum.
+[[nodiscard]] inline bool is_sum(cleave::digest_value const& d, std::uint64_t expected) noexcept {
+    std::uint64_t sum = 0;
+    std::memcpy(&sum, d.bytes.data(), sizeof sum);
+    return d.size == sizeof sum && sum == expected;
 }
 
 class hasher_archetype : public bare {
@@ -117,6 +149,8 @@ class hasher_archetype : public bare {
 
   private:
     friend class verifier_archetype;
+    friend class piece_verifier_archetype;
+    friend class learning_verifier_archetype;
     explicit hasher_archetype(made m) noexcept : bare(m) {}
 
     std::uint64_t sum_ = 1;
@@ -133,31 +167,104 @@ class verifier_archetype : public bare {
     [[nodiscard]] std::error_code fault() const { return {}; }
     [[nodiscard]] hasher_archetype make_hasher() const { return hasher_archetype{made{}}; }
     [[nodiscard]] bool matches(cleave::digest_value const& d) noexcept {
-        std::uint64_t sum = 0;
-        std::memcpy(&sum, d.bytes.data(), sizeof sum);
-        return d.size == sizeof sum && sum == expected_;
+        return is_sum(d, expected_);
     }
 
   private:
     std::uint64_t expected_;
 };
 
+/// Expects sums of pieces, and nothing of the whole.
+class piece_verifier_archetype : public bare {
+  public:
+    using hasher_type = hasher_archetype;
+
+    piece_verifier_archetype(std::uint64_t piece_size, std::vector<std::uint64_t> expected_sums)
+        : bare(made{}), size_(piece_size), expected_(std::move(expected_sums)) {}
+
+    [[nodiscard]] bool wanted() const noexcept { return false; }
+    [[nodiscard]] std::error_code fault() const { return {}; }
+    [[nodiscard]] hasher_archetype make_hasher() const { return hasher_archetype{made{}}; }
+    [[nodiscard]] bool matches(cleave::digest_value const&) noexcept { return true; }
+
+    [[nodiscard]] cleave::piece_expectation pieces() const noexcept {
+        return {size_, expected_.size()};
+    }
+    [[nodiscard]] hasher_archetype make_piece_hasher() const { return hasher_archetype{made{}}; }
+    [[nodiscard]] bool matches_piece(std::uint64_t index, cleave::digest_value const& d) noexcept {
+        return is_sum(d, expected_.at(static_cast<std::size_t>(index)));
+    }
+
+  private:
+    std::uint64_t size_;
+    std::vector<std::uint64_t> expected_;
+};
+
+/// What can be read as text, and nothing else.
+class text_archetype : public bare {
+  public:
+    operator std::string_view() const noexcept { return "sum=1"; }
+
+  private:
+    friend class learning_verifier_archetype;
+    text_archetype() noexcept : bare(made{}) {}
+};
+
+/// Expects the sum that the server's field says, in decimal digits.
+class learning_verifier_archetype : public bare {
+  public:
+    using hasher_type = hasher_archetype;
+
+    learning_verifier_archetype() noexcept : bare(made{}) {}
+
+    [[nodiscard]] bool wanted() const noexcept { return expected_.has_value(); }
+    [[nodiscard]] std::error_code fault() const { return {}; }
+    [[nodiscard]] hasher_archetype make_hasher() const { return hasher_archetype{made{}}; }
+    [[nodiscard]] bool matches(cleave::digest_value const& d) noexcept {
+        return expected_ && is_sum(d, *expected_);
+    }
+
+    [[nodiscard]] text_archetype asks() const noexcept { return {}; }
+    [[nodiscard]] std::error_code learn(std::string_view field) {
+        std::uint64_t sum = 0;
+        auto const read = std::from_chars(field.data(), field.data() + field.size(), sum);
+        if (read.ec != std::errc{}) return cleave::error::digest_not_sent;
+        expected_ = sum;
+        return {};
+    }
+
+  private:
+    std::optional<std::uint64_t> expected_;
+};
+
 // --- one that is told ----------------------------------------------------------------------------
 
 /// How often an observer was told of what.
 struct told {
+    int connected = 0;
+    int asked = 0;
     int known = 0;
     int failed = 0;
+    int stolen = 0;
+    int pieces_failed = 0;
+    int paused = 0;
     int progressed = 0;
+    int ended = 0;
 };
 
 class observer_archetype : public bare {
   public:
     explicit observer_archetype(told& t) noexcept : bare(made{}), told_(t) {}
 
+    void on(cleave::lane_connected const&) noexcept { ++told_.connected; }
+    void on(cleave::segment_asked const&) noexcept { ++told_.asked; }
     void on(cleave::object_known const&) noexcept { ++told_.known; }
     void on(cleave::attempt_failed const&) noexcept { ++told_.failed; }
+    void on(cleave::bytes_stolen const&) noexcept { ++told_.stolen; }
+    void on(cleave::piece_failed const&) noexcept { ++told_.pieces_failed; }
+    void on(cleave::download_paused const&) noexcept { ++told_.paused; }
     void on(cleave::progress const&) noexcept { ++told_.progressed; }
+    void on(cleave::download_ended const&) noexcept { ++told_.ended; }
     [[nodiscard]] std::chrono::nanoseconds interval() noexcept {
         return std::chrono::milliseconds{10};
     }
@@ -249,6 +356,71 @@ class sink_archetype : public bare {
     memory& memory_;
 };
 
+/// Hands on chunks in order, to memory that the test sees. What an ordered sink must not be asked
+/// for ends in an error: memory outside of its window, bytes out of order or no whole chunks.
+class ordered_sink_archetype : public bare {
+  public:
+    static constexpr cleave::sink_traits traits{.ordered = true};
+
+    /// What the test sees of it.
+    struct memory {
+        std::vector<std::byte> bytes;
+        bool published = false;
+        bool abandoned = false;
+    };
+    /// The window is so many chunks.
+    ordered_sink_archetype(memory& m, std::size_t chunk, std::size_t chunks)
+        : bare(made{}), memory_(m), chunk_(chunk), ring_(chunk * chunks) {}
+
+    void check(std::error_code&) {}
+    void open(std::optional<std::uint64_t> size, std::error_code&) {
+        memory_.bytes.clear();
+        size_ = size;
+        last_ = false;
+    }
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
+                                               std::error_code& ec) {
+        std::uint64_t const from = memory_.bytes.size();
+        if (offset < from || offset - from >= ring_.size()) {
+            ec = std::make_error_code(std::errc::invalid_argument);
+            return {};
+        }
+        auto const left = static_cast<std::size_t>(from + ring_.size() - offset);
+        std::span const behind = std::span{ring_}.subspan(place(offset));
+        return behind.first(std::min({n, left, behind.size()}));
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) {}
+    void sync(std::uint64_t size, std::error_code& ec) {
+        if (size != memory_.bytes.size()) ec = std::make_error_code(std::errc::invalid_argument);
+    }
+    void publish(std::error_code&) { memory_.published = true; }
+    void abandon() noexcept { memory_.abandoned = true; }
+
+    [[nodiscard]] std::uint64_t window() const { return ring_.size(); }
+    [[nodiscard]] std::uint64_t chunk() const { return chunk_; }
+    void deliver(std::uint64_t offset, std::size_t n, std::error_code& ec) {
+        bool const whole = n % chunk_ == 0;
+        if (offset != memory_.bytes.size() || n == 0 || n > ring_.size() || last_ ||
+            (!whole && size_ && offset + n != *size_)) {
+            ec = std::make_error_code(std::errc::invalid_argument);
+            return;
+        }
+        last_ = !whole;
+        for (std::size_t i = 0; i != n; ++i) memory_.bytes.push_back(ring_[place(offset + i)]);
+    }
+
+  private:
+    [[nodiscard]] std::size_t place(std::uint64_t offset) const noexcept {
+        return static_cast<std::size_t>(offset % ring_.size());
+    }
+
+    memory& memory_;
+    std::size_t chunk_;
+    std::vector<std::byte> ring_;
+    std::optional<std::uint64_t> size_;
+    bool last_ = false;
+};
+
 class file_archetype : public bare {
   public:
     explicit file_archetype(memory_disk const& disk) : bare(made{}), file_(disk) {}
@@ -274,5 +446,15 @@ class file_archetype : public bare {
   private:
     memory_file file_;
 };
+
+static_assert(cleave::byte_pacer<pacer_archetype>);
+static_assert(!cleave::adjustable_pacer<pacer_archetype>);
+static_assert(cleave::content_verifier<verifier_archetype>);
+static_assert(cleave::piece_verifier<piece_verifier_archetype>);
+static_assert(!cleave::learning_verifier<piece_verifier_archetype>);
+static_assert(cleave::learning_verifier<learning_verifier_archetype>);
+static_assert(!cleave::piece_verifier<learning_verifier_archetype>);
+static_assert(cleave::observer<observer_archetype>);
+static_assert(cleave::byte_sink<ordered_sink_archetype>);
 
 } // namespace cleave_test

@@ -433,8 +433,7 @@ class cause_category_type final : public std::error_category {
         switch (static_cast<cause>(condition)) {
         case cause::storage:
             return code == std::errc::no_space_on_device || code == std::errc::io_error ||
-                   code == std::errc::file_too_large || code == std::errc::read_only_file_system ||
-                   code == std::errc::bad_address;
+                   code == std::errc::file_too_large || code == std::errc::read_only_file_system;
         case cause::passing:
             return code == std::errc::connection_refused || code == std::errc::connection_reset ||
                    code == std::errc::broken_pipe || code == std::errc::timed_out ||

@@ -12,11 +12,11 @@
 #include <cleave/connect/concept.hpp>
 #include <cleave/engine/engine.hpp>
 #include <cleave/sink/concept.hpp>
+#include <cleave/verify/concept.hpp>
 
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
-#include <asio/bind_executor.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/error.hpp>
 #include <asio/executor_work_guard.hpp>
@@ -25,6 +25,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -68,6 +69,9 @@ struct lane_io {
     chunked_decoder chunks;
     bool chunks_done = false;
     int budget = 0; ///< reads left before other lanes get their turn
+
+    bool filling = false; ///< a grant is being filled
+    bool waiting = false; ///< a handler is out that goes on with it
 };
 
 // The operation without its completion handler, so that many handlers share one instantiation.
@@ -79,12 +83,18 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using connector_type = typename Policies::connector_type;
     using stream_type = stream_of<connector_type, strand_type>;
     using verifier_type = typename Policies::verifier_type;
+    using hasher_type = typename verifier_type::hasher_type;
     using engine_type = engine<typename Policies::planner_type, typename Policies::lane_rule_type,
                                typename Policies::renewal_rule_type, verifier_type,
-                               typename Policies::observer_type>;
+                               typename Policies::pacer_type, typename Policies::observer_type>;
     using lane_type = lane_io<stream_type>;
 
     static_assert(byte_connector<connector_type, strand_type>);
+
+    // Memory that only the system may fill needs a stream that has the system do it.
+    static constexpr bool fills_directly = !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
+    // Whether the sink's consumer says itself when it is done.
+    static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
@@ -92,9 +102,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
           connector_(std::move(policies.connect)), background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
           engine_(seeded(std::move(what)), std::move(policies.plan), std::move(policies.lanes),
-                  std::move(policies.renew), std::move(policies.verify), observer_,
-                  policies.windows),
-          hasher_(engine_.verifier().make_hasher()), timer_(strand_) {
+                  std::move(policies.renew), std::move(policies.verify), std::move(policies.pace),
+                  observer_, policies.windows, shape_of(sink_)),
+          timer_(strand_) {
         std::size_t const count = engine_.lanes().size();
         lanes_.reserve(count);
         for (std::size_t i = 0; i != count; ++i) lanes_.emplace_back(connector_.make(strand_));
@@ -119,19 +129,27 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (slot.is_connected())
             slot.assign([weak](asio::cancellation_type type) {
                 if (type == asio::cancellation_type::none) return;
-                if (auto const self = weak.lock()) self->cancel_soon();
+                if (auto const self = weak.lock()) self->tell_soon(event::cancelled{});
             });
-        control_.attach([this] { cancel_soon(); });
+        control_.attach([this](any_event e) { tell_soon(std::move(e)); });
     }
 
   private:
     // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
 
-    void cancel_soon() {
-        asio::post(strand_, [weak = this->weak_from_this()] {
-            if (auto const self = weak.lock()) self->tell(event::cancelled{});
+    // From any thread.
+    void tell_soon(any_event e) {
+        asio::post(strand_, [weak = this->weak_from_this(), e = std::move(e)]() mutable {
+            if (auto const self = weak.lock()) self->tell(std::move(e));
         });
+    }
+
+    [[nodiscard]] static sink_shape shape_of(Sink const& sink) {
+        if constexpr (Sink::traits.ordered)
+            return {sink.window(), sink.chunk()};
+        else
+            return {};
     }
 
     // ---- events and actions ---------------------------------------------------------------
@@ -144,12 +162,19 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             // The engine names it; whether the target is fit does not matter then.
         } else if ((ec = connector_.check(what.target))) {
             start.failed = stream_failure(ec, phase::setup);
-        } else if (!Sink::traits.readable && engine_.verifier().wanted()) {
-            start.failed = failure::of(error::sink_not_readable, phase::setup);
+        } else if (auto unfit = find_misfit()) {
+            start.failed = std::move(unfit);
         } else if (sink_.check(ec); ec) {
             start.failed = sink_failure(ec);
         }
         tell(std::move(start));
+    }
+
+    // What a digest is wanted of must be read again to compute it.
+    [[nodiscard]] std::optional<failure> find_misfit() const {
+        auto const& v = engine_.verifier();
+        if (Sink::traits.readable || (!v.wanted() && pieces_of(v).size == 0)) return std::nullopt;
+        return failure::of(error::sink_not_readable, phase::setup);
     }
 
     // An action may bring about an event at once; it then waits its turn in the inbox.
@@ -194,7 +219,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         lanes_[a.lane].stream.async_connect(
             engine_.request().target,
             for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
-                if (!ec) return op.tell(event::connected{id});
+                if (!ec) return op.tell(event::connected{id, was_kept(op.lanes_[id].stream)});
                 auto const& to = op.engine_.request().target;
                 op.lane_failed(id, ec, phase::connect, "connecting to " + to.host_field());
             }));
@@ -236,29 +261,83 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.chunks.reset();
             l.chunks_done = false;
         }
+        l.filling = true;
         receive(a.lane);
+    }
+
+    void perform(action::revoke const& a) {
+        if (lanes_[a.lane].filling) grant_ended(a.lane, {.revoked = true});
     }
 
     void perform(action::close const& a) {
         lane_type& l = lanes_[a.lane];
         ++l.epoch;
-        l.stream.close();
+        if (a.keep)
+            keep_or_close(l.stream);
+        else
+            l.stream.close();
         l.pending = {};
         l.decoded = {};
+        l.filling = l.waiting = false;
     }
 
     void perform(action::run const& a) {
         ++outstanding_;
+        if (a.what == job::open) {
+            // The server may have said only now that there is a digest.
+            if (auto unfit = find_misfit()) return refuse(a.what, *std::move(unfit));
+            make_hashers();
+        }
+        if (a.what == job::deliver && delivers_later_only && !engine_.verifier().wanted())
+            return deliver_later(a);
         background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
             event::job_ended ended = self->try_to(a);
             // The last owner must not be the thread that runs this.
             auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), ended = std::move(ended)]() mutable {
-                --self->outstanding_;
-                self->tell(std::move(ended));
-                self->complete_when_quiet();
+            asio::post(strand, [self = std::move(self), a, ended = std::move(ended)]() mutable {
+                // Hashed first; what comes now does not block.
+                if (a.what == job::deliver && delivers_later_only && !ended.failed)
+                    return self->deliver_later(a);
+                self->job_ended(std::move(ended));
             });
         });
+    }
+
+    void refuse(job what, failure why) {
+        --outstanding_;
+        tell(event::job_ended{.what = what, .failed = std::move(why), .digest = {}});
+    }
+
+    void job_ended(event::job_ended e) {
+        --outstanding_;
+        tell(std::move(e));
+        complete_when_quiet();
+    }
+
+    // To a consumer that says itself when it is done, from whatever thread.
+    void deliver_later(action::run const& a) {
+        if constexpr (delivers_later_only) {
+            sink_.async_deliver(
+                a.bytes.first, clamp(a.bytes.size()),
+                [self = this->shared_from_this(), what = a.what](std::error_code ec) mutable {
+                    event::job_ended ended{.what = what, .failed = {}, .digest = {}};
+                    if (ec) ended.failed = sink_failure(ec);
+                    auto strand = self->strand_;
+                    asio::post(strand,
+                               [self = std::move(self), ended = std::move(ended)]() mutable {
+                                   self->job_ended(std::move(ended));
+                               });
+                });
+        }
+    }
+
+    // When it is known what is to be hashed.
+    void make_hashers() {
+        auto const& v = engine_.verifier();
+        if (!hasher_) hasher_.emplace(v.make_hasher());
+        if constexpr (piece_verifier<verifier_type>) {
+            if (!piece_hasher_) piece_hasher_.emplace(v.make_piece_hasher());
+        }
     }
 
     void perform(action::wait_until const& a) {
@@ -329,14 +408,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         tell(event::head_bytes{id, l.pending});
     }
 
-    // Fills the grant as far as bytes are there, then waits for more.
+    // Fills the grant as far as bytes are there, then waits for more. When a handler of an earlier
+    // grant is still out, it goes on from there.
     void receive(lane_id id) {
         lane_type& l = lanes_[id];
+        if (l.waiting || !l.filling) return;
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
             if (l.budget-- <= 0) return take_turns(id);
-            bool const direct = l.framing.is != body_framing::kind::chunked && l.skip_left == 0 &&
-                                l.placed != l.window.grant.size();
+            bool const direct = fills_directly && l.framing.is != body_framing::kind::chunked &&
+                                l.skip_left == 0 && l.placed != l.window.grant.size();
             std::error_code ec;
             std::error_code sink_error;
             if (direct)
@@ -346,23 +427,36 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (sink_error) return grant_ended(id, {.failed = sink_failure(sink_error)});
             if (would_block(ec)) return wait_for_bytes(id);
             if (ec == asio::error::eof) return stream_ended(id);
-            if (ec) return grant_ended(id, {.failed = stream_failure(ec, phase::body)});
+            if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
         }
     }
 
+    [[nodiscard]] failure receive_failure(std::error_code ec) {
+        // The system could not put bytes into the sink's memory: its file has been cut.
+        if (Sink::traits.system_filled && ec.value() == EFAULT)
+            return sink_failure({EFAULT, std::system_category()});
+        return stream_failure(ec, phase::body);
+    }
+
     void wait_for_bytes(lane_id id) {
+        lanes_[id].waiting = true;
         lanes_[id].stream.async_wait(
             for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
-                op.lanes_[i].budget = reads_in_a_row;
+                lane_type& l = op.lanes_[i];
+                l.waiting = false;
+                l.budget = reads_in_a_row;
                 if (!ec) return op.receive(i);
-                op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
+                // Without a grant the next read will find out.
+                if (l.filling) op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
             }));
     }
 
     // A lane with a fast server must not keep the others from theirs.
     void take_turns(lane_id id) {
         lanes_[id].budget = reads_in_a_row;
+        lanes_[id].waiting = true;
         asio::post(strand_, [h = for_lane(id, [](download_op& op, lane_id i, std::error_code) {
+                                 op.lanes_[i].waiting = false;
                                  op.receive(i);
                              })]() mutable { h({}); });
     }
@@ -377,6 +471,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
         e.bytes = lanes_[id].placed;
+        lanes_[id].filling = false;
         tell(std::move(e));
     }
 
@@ -413,6 +508,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::size_t n = staging_size;
         if (l.framing.is != body_framing::kind::chunked && l.skip_left != 0)
             n = std::min(n, clamp(l.skip_left));
+        // What is to be placed from there goes no further than the grant.
+        else if (l.framing.is != body_framing::kind::chunked)
+            n = std::min(n, clamp(l.window.grant.size() - l.placed));
+        if (l.framing.is == body_framing::kind::length) n = std::min(n, clamp(l.body_left));
+        if (n == 0) n = 1; // only the end of the connection is to be seen
         auto const got =
             l.stream.read_some(std::as_writable_bytes(std::span{l.staging.get(), n}), ec);
         l.pending = {l.staging.get(), got};
@@ -500,6 +600,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     [[nodiscard]] std::optional<failure> copy_decoded(lane_type& l) {
         std::uint64_t const room = l.window.grant.size() - l.placed;
         std::error_code ec;
+        if constexpr (writes<Sink>) {
+            // The sink takes them from where they are.
+            std::size_t const taken = std::min(l.decoded.size(), clamp(room));
+            sink_.write(offset_in_sink(l), std::as_bytes(std::span{l.decoded.data(), taken}), ec);
+            if (ec) return sink_failure(ec);
+            l.decoded.remove_prefix(taken);
+            l.read += taken;
+            place(l, taken);
+            return std::nullopt;
+        }
         std::span<std::byte> const to =
             sink_.prepare(offset_in_sink(l), std::min(l.decoded.size(), clamp(room)), ec);
         if (ec) return sink_failure(ec);
@@ -549,11 +659,24 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code hash_error;
         switch (a.what) {
         case job::open:
-            hasher_.reset(hash_error);
+            hasher_->reset(hash_error);
             sink_.open(a.size, ec);
             break;
-        case job::hash: hash(a.bytes, ec, hash_error); break;
-        case job::finish_hash: ended.digest = hasher_.finish(hash_error); break;
+        case job::hash: hash(a.bytes, *hasher_, ec, hash_error); break;
+        case job::finish_hash: ended.digest = hasher_->finish(hash_error); break;
+        case job::hash_piece:
+            if constexpr (piece_verifier<verifier_type>) {
+                piece_hasher_->reset(hash_error);
+                if (!hash_error) hash(a.bytes, *piece_hasher_, ec, hash_error);
+                if (!ec && !hash_error) ended.digest = piece_hasher_->finish(hash_error);
+            }
+            break;
+        case job::deliver:
+            if (engine_.verifier().wanted()) hash(a.bytes, *hasher_, ec, hash_error);
+            if constexpr (Sink::traits.ordered && delivers<Sink>) {
+                if (!ec && !hash_error) sink_.deliver(a.bytes.first, clamp(a.bytes.size()), ec);
+            }
+            break;
         case job::sync: sink_.sync(a.size.value_or(0), ec); break;
         case job::publish: sink_.publish(ec); break;
         case job::abandon: sink_.abandon(); break;
@@ -566,7 +689,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         return ended;
     }
 
-    void hash(segment bytes, std::error_code& ec, std::error_code& hash_error) {
+    void hash(segment bytes, hasher_type& with, std::error_code& ec, std::error_code& hash_error) {
         if constexpr (Sink::traits.readable) {
             if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
@@ -574,7 +697,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 std::span const to{hash_buffer_.get(),
                                    std::min(hash_buffer_size, clamp(rest->size()))};
                 sink_.read(rest->first, to, ec);
-                if (!ec) hasher_.update(to, hash_error);
+                if (!ec) with.update(to, hash_error);
                 rest = rest->from(rest->first + to.size());
             }
         }
@@ -589,6 +712,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         report result = std::move(engine_.report());
         result.reads = reads_;
         result.bytes_copied = bytes_copied_;
+        if constexpr (requires(Sink const& s) { s.bytes_copied(); })
+            result.bytes_copied += sink_.bytes_copied();
         result.bytes_twice += bytes_dropped_;
         std::error_code const ec = result.failed ? result.failed->code : std::error_code{};
         complete(ec, std::move(result));
@@ -617,7 +742,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     typename Policies::control_type control_;
     typename Policies::observer_type observer_;
     engine_type engine_;
-    typename verifier_type::hasher_type hasher_;
+    std::optional<hasher_type> hasher_;
+    std::optional<hasher_type> piece_hasher_;
     std::unique_ptr<std::byte[]> hash_buffer_;
 
     std::vector<lane_type> lanes_;

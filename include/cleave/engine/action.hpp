@@ -49,12 +49,19 @@ struct receive {
     /// where that takes another read.
     bool to_the_end = false;
 };
+/// End the lane's grant where it is now: `grant_ended`, unless that is under way already. The reply
+/// stays as it is, for another grant.
+struct revoke {
+    lane_id lane = 0;
+};
 /// Close the lane's connection; whatever it was doing ends without an event. No answer.
 struct close {
     lane_id lane = 0;
+    /// It stands idle after a complete reply: another download may use it.
+    bool keep = false;
 };
-/// Do this beside the lanes: `job_ended`. `bytes`: what to hash. `size`: of the object's wanted
-/// part, for `open` (unknown when empty) and `sync`.
+/// Do this beside the lanes: `job_ended`. `bytes`: what to hash or to hand on, as the sink counts.
+/// `size`: of the object's wanted part, for `open` (unknown when empty) and `sync`.
 struct run {
     job what = job::open;
     segment bytes;
@@ -71,7 +78,8 @@ struct finish {};
 
 namespace cleave {
 
-using any_action = std::variant<action::connect, action::send, action::read_head, action::receive,
-                                action::close, action::run, action::wait_until, action::finish>;
+using any_action =
+    std::variant<action::connect, action::send, action::read_head, action::receive, action::revoke,
+                 action::close, action::run, action::wait_until, action::finish>;
 
 } // namespace cleave

@@ -24,6 +24,8 @@ using instant = std::chrono::nanoseconds;
 enum class job : std::uint8_t {
     open,        ///< make the sink ready
     hash,        ///< hash a run of committed bytes
+    hash_piece,  ///< the digest of one piece
+    deliver,     ///< hand a run of bytes on, in order; hash them before, if that is wanted
     finish_hash, ///< the digest of all of them
     sync,        ///< make the data durable
     publish,     ///< put it under its final name
@@ -39,6 +41,8 @@ struct started {
 /// A lane's connection stands.
 struct connected {
     lane_id lane = 0;
+    /// Another download has used it before.
+    bool kept = false;
 };
 /// Bytes of a reply, before its body.
 struct head_bytes {
@@ -54,6 +58,8 @@ struct grant_ended {
     bool body_ended = false;
     /// Whether more bytes followed the body's end.
     bool bytes_left_over = false;
+    /// Whether it ends because it was revoked; more can be granted.
+    bool revoked = false;
     std::optional<failure> failed{};
 };
 /// A lane could not connect, send, or receive a head.
@@ -65,7 +71,7 @@ struct lane_failed {
 struct job_ended {
     job what = job::open;
     std::optional<failure> failed{};
-    /// After `job::finish_hash`.
+    /// After `job::finish_hash` and `job::hash_piece`.
     digest_value digest{};
 };
 /// How far a lane is within its present grant.
@@ -81,11 +87,20 @@ struct woke {
 };
 /// The caller does not want it any more.
 struct cancelled {};
+/// The caller wants it to rest, or to go on.
+struct paused {
+    bool rest = true;
+};
+/// The caller wants another rate, in bytes a second; 0 is no limit.
+struct rate_changed {
+    std::uint64_t rate = 0;
+};
 
 } // namespace event
 
 using any_event =
     std::variant<event::started, event::connected, event::head_bytes, event::grant_ended,
-                 event::lane_failed, event::job_ended, event::woke, event::cancelled>;
+                 event::lane_failed, event::job_ended, event::woke, event::cancelled,
+                 event::paused, event::rate_changed>;
 
 } // namespace cleave

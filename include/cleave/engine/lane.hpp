@@ -23,7 +23,7 @@ struct lane {
         connecting, ///< until the connect timeout
         ready,      ///< connected, without a lease
         requesting, ///< waiting for the reply to its lease, until the head timeout
-        admitted,   ///< its reply is accepted; waiting for the sink to be ready
+        admitted,   ///< its reply is accepted; waiting for a grant: for the sink, its turn, a pause
         receiving,  ///< filling a grant
         ended,      ///< given up
     };
@@ -32,16 +32,34 @@ struct lane {
     /// What the present lease asks for, while there is one.
     std::optional<lease> held;
 
-    // The reply: where its bytes go, and how far they are.
-    segment write;
-    std::uint64_t next = 0;
+    /// What it still has to bring of its lease. None when all of it is in place or was taken away,
+    /// and as long as a hedge has not won.
+    std::optional<segment> left;
+    /// The lane that holds what this one asks for as well.
+    std::optional<lane_id> hedge_of;
+    /// The lane that waits for this one's grant to end, to take bytes from it.
+    std::optional<lane_id> thief;
+    bool is_hedged = false; ///< another lane's `hedge_of` names this one, as last marked
+    bool is_thief = false;  ///< another lane's `thief` does
+
+    // The reply: what of it can be used, and the window it may write into.
+    segment reply_bytes;
     segment grant;
+    std::uint64_t in_place = 0; ///< of the grant, when last looked at
+    std::uint64_t turn = 0;     ///< since when it waits for a grant, beside other lanes
+    instant admitted_at{0};     ///< the same, as a time
     std::uint64_t skip = 0;
     body_framing framing;
     std::size_t head_size = 0;
     bool first_grant = true;
     bool open_ended = false;
     bool reusable = false;
+
+    // How fast it has been lately, in bytes a second; 0 while that is not known.
+    double rate = 0;
+    std::uint64_t sampled = 0; ///< bytes, when last looked at
+    instant sampled_at{0};
+    instant asked_at{0};
 
     // The connection.
     bool used = false;          ///< it has carried a reply
@@ -56,7 +74,7 @@ struct lane {
     // Time: when the present state has lasted too long, or when a wait is over.
     instant until{0};
     std::uint64_t seen = 0;
-    instant seen_at{0};
+    instant seen_at{0}; ///< when it last brought anything, during a grant
 
     // Kept, so that later requests and replies need no memory.
     std::string request;

@@ -21,7 +21,7 @@ struct report {
     bool ranges = true;
     /// False where the end of the connection was the only sign of the object's end.
     bool length_verified = true;
-    /// Whether a digest was compared, and fitted.
+    /// Whether a digest of the whole object, or one of each of its pieces, was compared and fitted.
     bool digest_verified = false;
 
     /// Lanes that brought at least one byte.
@@ -35,6 +35,17 @@ struct report {
     std::uint64_t stale_connections = 0;
     /// Times the download began again from its first byte.
     std::uint64_t restarts = 0;
+    /// Connections taken over from another download of the session; `connections` has them too.
+    std::uint64_t kept_connections = 0;
+    /// Times an idle lane took the end of what a slow one held.
+    std::uint64_t steals = 0;
+    /// Times an idle lane asked for bytes that a slow one held and kept, how often it was first, and
+    /// the bytes asked for in this way.
+    std::uint64_t hedges = 0;
+    std::uint64_t hedges_won = 0;
+    std::uint64_t bytes_hedged = 0;
+    /// Pieces that did not have their digest, and were fetched again.
+    std::uint64_t pieces_failed = 0;
     /// Body bytes received more than once, or dropped.
     std::uint64_t bytes_twice = 0;
     /// Body bytes copied in user space: those that came along with heads, or in chunks.
