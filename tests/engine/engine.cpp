@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What an engine decides, one event after the other: who connects when, who gets which bytes, in
-// which order a download ends, and that every trouble ends it by name or is overcome.
+// What an engine decides, one event after the other: who connects when, who gets which bytes, who
+// helps whom, in which order a download ends, and that every trouble ends it by name or is
+// overcome.
 
 #include <cleave/engine/engine.hpp>
 #include <cleave/plan/even_split.hpp>
@@ -12,6 +13,7 @@
 
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -668,6 +670,12 @@ TEST_CASE("a setup that cannot work ends before anything connects") {
         {"a digest that cannot be read",
          [](auto&, auto& o) { o.verifier.wrong = make_error_code(error::bad_digest); },
          error::bad_digest},
+        {"pieces that do not fit the sink's window",
+         [](auto&, auto& o) {
+             o.verifier.parts = {.size = 60, .count = 2};
+             o.sink = {.window = 109, .chunk = 50};
+         },
+         error::window_too_small},
     };
     for (row const& r : rows) {
         INFO(r.what);
@@ -846,7 +854,10 @@ TEST_CASE("a lane that failed before its reply gives all of it back") {
 }
 
 TEST_CASE("a lane whose time comes when nothing is left stays quiet") {
-    script s{even_split{2}, 2, {.renewal = {.wait = 10s}}};
+    // As long as no lane is so silent that it needs help.
+    cleave::engine_windows windows = script_options{}.windows;
+    windows.stealing.silent = 1h;
+    script s{even_split{2}, 2, {.windows = windows, .renewal = {.wait = 10s}}};
     s.start();
     s.connected(0);
     s.connected(1);
@@ -1412,4 +1423,741 @@ TEST_CASE("events that come late begin nothing") {
     }
     CHECK(s.done(job::abandon) == "finish");
     CHECK(outcome(s) == error::cancelled);
+}
+
+// ---- helping slow lanes -------------------------------------------------------------------
+
+namespace {
+
+// What is too little for others is worth a steal here.
+script_options helpful(std::uint64_t grant) {
+    script_options o;
+    o.windows.grant = grant;
+    o.windows.stealing.least = 10;
+    o.windows.stealing.leave = 5;
+    return o;
+}
+
+// Lane 0 brought its opening request and has nothing to do; lane 1 holds all else, bytes 50-999,
+// and has brought 50 of them in 50 milliseconds.
+template <class Script>
+std::string start_slow_lane(Script& s) {
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 49}, 1000));
+    s.done(job::open);
+    s.reply(1, part({50, 999}, 1000));
+    // As long as nobody knows how fast it is, nobody helps.
+    REQUIRE(s.got(0, 50, true) == "");
+    return s.wake({{}, {50, 50}});
+}
+
+} // namespace
+
+TEST_CASE("an idle lane takes the end of what another holds, when it is known how far that is") {
+    script s{greedy{}, 2, helpful(1000)};
+    CHECK(start_slow_lane(s) == "revoke 1");
+    // Its grant ends where it is, and half of the rest changes hands.
+    CHECK(s.revoked(1, 60) == "send 0 555-999 reused, receive 1 110-554");
+    CHECK(s.engine.report().steals == 1);
+    REQUIRE(s.observer.stolen.size() == 1);
+    CHECK(s.observer.stolen[0].from == 1);
+    CHECK(s.observer.stolen[0].by == 0);
+    CHECK(s.observer.stolen[0].bytes == segment{555, 999});
+    CHECK_FALSE(s.observer.stolen[0].hedge);
+    CHECK(s.reply(0, part({555, 999}, 1000)) == "receive 0 555-999 first last");
+    // What is left of the reply is not read; the connection is of no use any more.
+    CHECK(s.got(1, 445) == "close 1");
+    CHECK(s.got(0, 445, true) == "close 0, sync 1000");
+    CHECK(s.kept == std::vector<lane_id>{0});
+    CHECK(s.engine.report().bytes == 1000);
+    CHECK(s.engine.report().bytes_twice == 0);
+    CHECK(s.engine.report().retries == 0);
+}
+
+TEST_CASE("what is beyond a grant is taken at once") {
+    script s{greedy{}, 2, helpful(100)};
+    CHECK(start_slow_lane(s) == "send 0 550-999 reused");
+    CHECK(s.engine.report().steals == 1);
+    CHECK(s.got(1, 100) == "receive 1 150-249");
+    s.got(1, 100);
+    s.got(1, 100);
+    CHECK(s.got(1, 100) == "receive 1 450-549"); // and not the last of its reply
+    CHECK(s.got(1, 100) == "close 1");
+}
+
+TEST_CASE("a revoke that comes too late is no harm") {
+    script s{greedy{}, 2, helpful(600)};
+    CHECK(start_slow_lane(s) == "revoke 1");
+    SECTION("where the grant was full") {
+        CHECK(s.got(1, 600) == "send 0 825-999 reused, receive 1 650-824");
+    }
+    SECTION("where the lane broke, all that it held is there for others") {
+        CHECK(s.broke(1, 300) == "close 1, connect 1, send 0 350-999 reused");
+        CHECK(s.engine.report().steals == 0);
+    }
+}
+
+TEST_CASE("a lane that was to take something may have found other work meanwhile") {
+    script s{even_split{3}, 3, helpful(1000)};
+    s.start();
+    for (lane_id i : {0U, 1U, 2U}) s.connected(i);
+    s.reply(0, part({0, 49}, 1000));
+    CHECK(s.done(job::open) ==
+          "receive 0 0-49 first last, send 1 50-333 reused, send 2 334-666 reused");
+    s.reply(1, part({50, 333}, 1000));
+    s.reply(2, part({334, 666}, 1000));
+    CHECK(s.got(0, 50, true) == "send 0 667-999 reused");
+    s.reply(0, part({667, 999}, 1000));
+    CHECK(s.wake({{100, 100}, {200, 200}, {10, 10}}) == "");
+    CHECK(s.got(1, 284, true) == "revoke 2");
+    // What lane 0 could not bring comes first.
+    CHECK(s.broke(0, 100).find("send 1 767-999 reused") != std::string::npos);
+    CHECK(s.revoked(2, 20) == "receive 2 354-666 last");
+    CHECK(s.engine.report().steals == 0);
+}
+
+TEST_CASE("an idle lane leaves alone what will be done soon") {
+    script_options o = helpful(1000);
+    o.windows.stealing.soon = 2s;
+    script s{greedy{}, 2, o};
+    // 900 bytes at 1000 a second.
+    CHECK(start_slow_lane(s) == "");
+}
+
+TEST_CASE("of a lane that has gone silent all is taken") {
+    script_options o = helpful(1000);
+    o.windows.stealing.silent = 500ms;
+    script s{greedy{}, 2, o};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 49}, 1000));
+    s.done(job::open);
+    instant const from = s.now;
+    SECTION("in its grant") {
+        s.reply(1, part({50, 999}, 1000));
+        s.got(0, 50, true);
+        CHECK(s.wake_until(from + 499ms) == "");
+        CHECK(s.wake_until(from + 2s) == "revoke 1");
+        CHECK(s.revoked(1, 0) == "close 1, send 0 50-999 reused");
+    }
+    SECTION("in its grant, but it had only begun to speak again") {
+        s.reply(1, part({50, 999}, 1000));
+        s.got(0, 50, true);
+        CHECK(s.wake_until(from + 2s) == "revoke 1");
+        // How fast it is nobody knows yet.
+        CHECK(s.revoked(1, 7) == "receive 1 57-999 last");
+        CHECK(s.engine.report().steals == 0);
+    }
+    SECTION("before its reply") {
+        s.got(0, 50, true);
+        CHECK(s.wake_until(from + 499ms) == "");
+        // Only its own time limit is waited for, if nothing else happens.
+        s.now = from + 500ms;
+        CHECK(s.tell(event::woke{std::vector<event::lane_window>(2)}) ==
+              "close 1, send 0 50-999 reused");
+    }
+    CHECK(s.engine.report().retries == 0);
+}
+
+TEST_CASE("several idle lanes share what a silent one held") {
+    script_options o = helpful(1000);
+    script s{listed_segments{{0, 49}, {50, 59}, {60, 69}, {70, 999}}, 4, o};
+    s.start();
+    for (lane_id i : {0U, 1U, 2U, 3U}) s.connected(i);
+    s.reply(0, part({0, 49}, 1000));
+    s.done(job::open);
+    s.reply(3, part({70, 999}, 1000));
+    s.got(0, 50, true);
+    s.reply(1, part({50, 59}, 1000));
+    s.got(1, 10, true);
+    s.reply(2, part({60, 69}, 1000));
+    s.got(2, 10, true);
+    CHECK(s.wake_until(s.now + 2s) == "revoke 3");
+    // A third each, and nothing is left to lane 3.
+    CHECK(s.revoked(3, 0) ==
+          "send 0 690-999 reused, send 1 380-689 reused, close 3, send 2 70-379 reused");
+    CHECK(s.engine.report().steals == 3);
+}
+
+TEST_CASE("a lane may be worth a new connection to help") {
+    script s{greedy{}, 2, helpful(100)};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 49}, 1000, "Connection: close\r\n"));
+    s.done(job::open);
+    s.reply(1, part({50, 999}, 1000));
+    CHECK(s.got(0, 50, true) == "close 0");
+    CHECK(s.wake({{}, {50, 50}}) == "connect 0");
+    CHECK(s.connected(0) == "send 0 550-999");
+}
+
+// ---- hedges -------------------------------------------------------------------------------
+
+namespace {
+
+// Lane 0 is fast and through with its 9800 bytes; lane 1 is slow and still holds bytes 9820-9999,
+// which are too few to be divided.
+template <class Script>
+std::string start_hedge(Script& s) {
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 9799}, 10'000));
+    s.done(job::open);
+    s.reply(1, part({9800, 9999}, 10'000));
+    REQUIRE(s.wake({{4900, 4900}, {20, 20}}) == "");
+    return s.got(0, 9800, true);
+}
+script_options hedging() {
+    script_options o;
+    o.windows.grant = 10'000;
+    o.windows.stealing.least = 1000;
+    return o;
+}
+listed_segments one_small_segment() { return listed_segments{{0, 9799}, {9800, 9999}}; }
+
+} // namespace
+
+TEST_CASE("who brings hedged bytes first has them") {
+    script s{one_small_segment(), 2, hedging()};
+    CHECK(start_hedge(s) == "send 0 9820-9999 reused");
+    CHECK(s.engine.report().hedges == 1);
+    CHECK(s.engine.report().bytes_hedged == 180);
+    SECTION("the hedge, from where the other lane is") {
+        CHECK(s.reply(0, part({9820, 9999}, 10'000)) == "revoke 1");
+        CHECK(s.revoked(1, 50) == "close 1, receive 0 9850-9999 first skip 30 last");
+        CHECK(s.engine.report().hedges_won == 1);
+        CHECK(s.engine.report().steals == 0);
+        REQUIRE(s.observer.stolen.size() == 1);
+        CHECK(s.observer.stolen[0].hedge);
+        CHECK(s.observer.stolen[0].bytes == segment{9850, 9999});
+        CHECK(s.got(0, 150, true) == "close 0, sync 10000");
+        CHECK(s.engine.report().bytes == 10'000);
+    }
+    SECTION("the other lane, before there is a reply") {
+        CHECK(s.got(1, 200, true) == "close 0, close 1, sync 10000");
+        CHECK(s.engine.report().hedges_won == 0);
+        CHECK(s.kept == std::vector<lane_id>{1});
+    }
+    SECTION("the other lane, after there was a reply") {
+        CHECK(s.reply(0, part({9820, 9999}, 10'000)) == "revoke 1");
+        CHECK(s.got(1, 200, true) == "close 0, close 1, sync 10000");
+        CHECK(s.engine.report().hedges_won == 0);
+    }
+    SECTION("the hedge, of which the reply is shorter") {
+        CHECK(s.reply(0, part({9820, 9899}, 10'000)) == "revoke 1");
+        CHECK(s.revoked(1, 50) == "close 1, receive 0 9850-9899 first skip 30 last, connect 1");
+        CHECK(s.connected(1) == "send 1 9900-9999");
+    }
+}
+
+TEST_CASE("a hedge inherits what a lane that fails had left") {
+    script_options o = hedging();
+    o.renewal.wait = 10s;
+    script s{one_small_segment(), 2, o};
+    start_hedge(s);
+    SECTION("before there is a reply") {
+        CHECK(s.broke(1, 50) == "close 1");
+        CHECK(s.reply(0, part({9820, 9999}, 10'000)) == "receive 0 9850-9999 first skip 30 last");
+    }
+    SECTION("after there was one") {
+        s.reply(0, part({9820, 9999}, 10'000));
+        CHECK(s.broke(1, 50) == "close 1, receive 0 9850-9999 first skip 30 last");
+    }
+    SECTION("and gives back what its reply does not reach") {
+        CHECK(s.broke(1, 50) == "close 1");
+        CHECK(s.reply(0, part({9820, 9829}, 10'000)) == "close 0");
+        CHECK(s.wake_until(s.now + 10s) == "connect 1");
+        CHECK(s.connected(1) == "send 1 9850-9999");
+        return;
+    }
+    CHECK(s.got(0, 150, true) == "close 0, close 1, sync 10000");
+    CHECK(s.engine.report().hedges_won == 0);
+    CHECK(s.engine.report().retries == 1);
+}
+
+TEST_CASE("a hedge that fails takes nothing along") {
+    script_options o = hedging();
+    o.renewal.wait = 10s;
+    script s{one_small_segment(), 2, o};
+    start_hedge(s);
+    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0");
+    CHECK(s.engine.ledger().owed().empty());
+    CHECK(s.got(1, 200, true) == "close 0, close 1, sync 10000");
+}
+
+TEST_CASE("no more is asked for twice than the budget allows") {
+    script_options o = hedging();
+    std::uint32_t const percent = GENERATE(0U, 1U, 2U);
+    o.windows.stealing.hedged_percent = percent;
+    script s{one_small_segment(), 2, o};
+    // Of 10000 bytes, 180 are more than one percent and less than two.
+    CHECK(start_hedge(s) == (percent == 2 ? "send 0 9820-9999 reused" : ""));
+    CHECK(s.engine.report().hedges == (percent == 2 ? 1 : 0));
+}
+
+// ---- pauses -------------------------------------------------------------------------------
+
+TEST_CASE("a pause ends what is granted, and grants and asks for nothing more") {
+    script s{even_split{2}};
+    start_two_lanes(s);
+    CHECK(s.pause() == "revoke 0, revoke 1");
+    CHECK(s.pause() == "");
+    CHECK(s.revoked(0, 20) == "");
+    CHECK(s.got(1, 100) == ""); // full before it was told
+    CHECK(s.engine.report().bytes == 120);
+    CHECK(s.wake_until(s.now + 10min) == "");
+    CHECK(s.resume() == "receive 0 20-49 last, receive 1 150-249");
+    CHECK(s.resume() == "");
+    CHECK(s.observer.pauses == std::vector<bool>{true, false});
+    CHECK(s.engine.report().retries == 0);
+}
+
+TEST_CASE("a pause may be over before all grants have ended") {
+    script s{even_split{2}};
+    start_two_lanes(s);
+    s.pause();
+    CHECK(s.resume() == "");
+    CHECK(s.revoked(0, 20) == "receive 0 20-49 last");
+    CHECK(s.revoked(1, 0) == "receive 1 50-149");
+}
+
+TEST_CASE("who is through in a pause waits for its end") {
+    script s{even_split{2}};
+    start_two_lanes(s);
+    s.pause();
+    CHECK(s.got(0, 50, true) == "");
+    CHECK(s.revoked(1, 0) == "");
+    CHECK(s.resume() == "receive 1 50-149, send 0 500-999 reused");
+    // A reply that comes in a pause is not read on.
+    s.pause();
+    CHECK(s.reply(0, part({500, 999}, 1000)) == "");
+    CHECK(s.revoked(1, 10) == "");
+    CHECK(s.resume() == "receive 0 500-599 first, receive 1 60-159");
+}
+
+TEST_CASE("who breaks in a pause connects after its end") {
+    script s{even_split{2}, 2, {.renewal = {.wait = 1s}}};
+    start_two_lanes(s);
+    s.pause();
+    CHECK(s.broke(0, 20) == "close 0");
+    CHECK(s.broke(1, 30) == "close 1");
+    CHECK(s.wake_until(s.now + 1min) == "");
+    CHECK(s.resume() == "connect 0, connect 1");
+    CHECK(s.connected(0) == "send 0 20-49");
+    CHECK(s.connected(1) == "send 1 80-499");
+}
+
+TEST_CASE("the lane that asks what the object is survives a pause") {
+    script s{even_split{2}, 2, {.renewal = {.wait = 1s}}};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.pause();
+    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0");
+    CHECK(s.wake_until(s.now + 2s) == "connect 0");
+    CHECK(s.connected(0) == "");
+    CHECK(s.resume() == "send 0 0-49 reused");
+}
+
+TEST_CASE("where the end of the object is part of a grant, a pause lets it come") {
+    script s{even_split{2}, 1};
+    s.start();
+    s.connected(0);
+    s.reply(0, whole(150));
+    s.done(job::open);
+    s.broke(0, 40);
+    s.connected(0);
+    s.done(job::open);
+    CHECK(s.reply(0, head(200, "ETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n")) ==
+          "receive 0 0-99 first to the end");
+    CHECK(s.pause() == "revoke 0");
+    CHECK(s.revoked(0, 60) == "");
+    CHECK(s.resume() == "receive 0 60-149 last to the end");
+    CHECK(s.pause() == "");
+    CHECK(s.got(0, 90, true) == "close 0, sync 150");
+}
+
+TEST_CASE("a download may be cancelled in a pause") {
+    script s{even_split{2}};
+    start_two_lanes(s);
+    s.pause();
+    s.revoked(0, 1);
+    CHECK(s.cancel() == "close 0, close 1, abandon");
+}
+
+// ---- pacing -------------------------------------------------------------------------------
+
+TEST_CASE("no more is granted than the pacer gives, and the lanes take turns") {
+    std::uint64_t purse = 120;
+    script s{even_split{2}, 2, {.purse = &purse}};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 49}, 1000));
+    CHECK(s.done(job::open) == "receive 0 0-49 first last, send 1 50-499 reused");
+    CHECK(s.reply(1, part({50, 499}, 1000)) == "receive 1 50-119 first");
+    CHECK(s.got(1, 70) == "");
+    CHECK(s.got(0, 50, true) == "send 0 500-999 reused");
+    CHECK(s.reply(0, part({500, 999}, 1000)) == "");
+    // Nobody asks before the time that the pacer named.
+    instant const from = s.now;
+    purse = 30;
+    CHECK(s.wake_until(from + 1s - 1ns) == "");
+    CHECK(s.wake_until(from + 1s) == "receive 1 120-149");
+    purse = 30;
+    // It is lane 0's turn.
+    CHECK(s.wake_until(from + 2s, {{}, {1, 1}}) == "receive 0 500-529 first");
+    CHECK(s.engine.report().grants == 4);
+}
+
+TEST_CASE("what was granted and did not come is given back to the pacer") {
+    std::uint64_t purse = 150;
+    script s{even_split{2}, 2, {.renewal = {.wait = 1min}, .purse = &purse}};
+    start_two_lanes(s);
+    REQUIRE(purse == 0);
+    SECTION("after a failure") {
+        s.broke(1, 30);
+        CHECK(purse == 70);
+    }
+    SECTION("after a revoke") {
+        s.pause();
+        s.revoked(1, 30);
+        CHECK(purse == 70);
+    }
+    SECTION("after a stall") {
+        s.wake_until(s.now + 1min, {{0, 0}, {30, 30}});
+        CHECK(purse >= 70);
+    }
+    SECTION("at a bad end") {
+        s.cancel();
+        CHECK(purse == 150);
+    }
+}
+
+TEST_CASE("another rate holds at once") {
+    std::uint64_t purse = 50;
+    script s{even_split{2}, 2, {.purse = &purse}};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 49}, 1000));
+    s.done(job::open);
+    CHECK(s.reply(1, part({50, 499}, 1000)) == "");
+    CHECK(s.tell(event::rate_changed{80}) == "receive 1 50-129 first");
+}
+
+// ---- pieces -------------------------------------------------------------------------------
+
+TEST_CASE("a piece that came wrong is fetched again, alone") {
+    script s{greedy{}, 1, {.verifier = {.wants = true, .parts = {.size = 50, .count = 4}}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, part({0, 49}, 200));
+    s.done(job::open);
+    CHECK(s.got(0, 50, true) == "hash_piece 0-49, send 0 50-199 reused");
+    CHECK(s.done(job::hash_piece, wrong_digest) == "");
+    REQUIRE(s.observer.failed_pieces.size() == 1);
+    CHECK(s.observer.failed_pieces[0].index == 0);
+    CHECK(s.observer.failed_pieces[0].bytes == segment{0, 49});
+    CHECK(s.engine.report().bytes == 0);
+    CHECK(s.engine.report().bytes_twice == 50);
+    CHECK(s.engine.report().pieces_failed == 1);
+    s.reply(0, part({50, 199}, 200));
+    CHECK(s.got(0, 100) == "receive 0 150-199 last, hash_piece 50-99");
+    CHECK(s.broke(0, 0) == "close 0, connect 0");
+    // The piece and no more, though the lane would ask for all that is owed.
+    CHECK(s.connected(0) == "send 0 0-49");
+    CHECK(s.done(job::hash_piece) == "hash_piece 100-149");
+    CHECK(s.done(job::hash_piece) == "");
+    s.reply(0, part({0, 49}, 200));
+    CHECK(s.got(0, 50, true) == "hash_piece 0-49, send 0 150-199 reused");
+    // Only what is proven is hashed.
+    CHECK(s.done(job::hash_piece) == "hash 0-149");
+    s.reply(0, part({150, 199}, 200));
+    CHECK(s.got(0, 50, true) == "");
+    CHECK(s.done(job::hash) == "hash_piece 150-199");
+    CHECK(s.done(job::hash_piece) == "close 0, hash 150-199");
+    CHECK(s.done(job::hash) == "finish_hash");
+    CHECK(s.done(job::finish_hash) == "sync 200");
+    CHECK(s.engine.report().bytes == 200);
+}
+
+TEST_CASE("a piece that comes wrong three times ends the download") {
+    script s{even_split{1}, 1, {.verifier = {.parts = {.size = 50, .count = 1}}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, part({0, 49}, 50));
+    s.done(job::open);
+    for (int i = 0; i < 2; ++i) {
+        CHECK(s.got(0, 50, true) == "hash_piece 0-49");
+        CHECK(s.done(job::hash_piece, wrong_digest) == "send 0 0-49 reused");
+        CHECK(s.reply(0, part({0, 49}, 50)) == "receive 0 0-49 first last");
+    }
+    CHECK(s.got(0, 50, true) == "hash_piece 0-49");
+    SECTION("or is right at last") {
+        CHECK(s.done(job::hash_piece) == "close 0, sync 50");
+        CHECK(s.engine.report().digest_verified);
+        CHECK(s.engine.report().pieces_failed == 2);
+        return;
+    }
+    CHECK(s.done(job::hash_piece, wrong_digest) == "close 0, abandon");
+    CHECK(s.done(job::abandon) == "finish");
+    CHECK(outcome(s) == error::digest_mismatch);
+    CHECK(detail_of(s) == "piece 0, bytes [0,49], came wrong 3 times");
+    CHECK(s.engine.report().failed->where == phase::verify);
+}
+
+TEST_CASE("without ranges a wrong piece cannot be had again") {
+    script s{even_split{1}, 1, {.verifier = {.parts = {.size = 100, .count = 2}}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, whole(150));
+    s.done(job::open);
+    CHECK(s.got(0, 100) == "receive 0 100-149 last, hash_piece 0-99");
+    CHECK(s.done(job::hash_piece, wrong_digest) == "close 0, abandon");
+    CHECK(s.done(job::abandon) == "finish");
+    CHECK(outcome(s) == error::digest_mismatch);
+}
+
+TEST_CASE("what was hashed before a new beginning proves nothing") {
+    script s{even_split{1}, 1, {.verifier = {.parts = {.size = 100, .count = 2}}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, whole(150));
+    s.done(job::open);
+    CHECK(s.got(0, 100) == "receive 0 100-149 last, hash_piece 0-99");
+    CHECK(s.broke(0, 10) == "close 0, connect 0");
+    // Whatever came of it.
+    CHECK(s.done(job::hash_piece, GENERATE(cleave::digest_value{}, wrong_digest)) == "open 150");
+    s.connected(0);
+    s.done(job::open);
+    s.reply(0, whole(150));
+    CHECK(s.got(0, 100) == "receive 0 100-149 last, hash_piece 0-99");
+}
+
+TEST_CASE("digests of pieces are for an object of one size") {
+    script s{even_split{1}, 1, {.verifier = {.parts = {.size = 50, .count = 4}}}};
+    s.start();
+    s.connected(0);
+    bool const fits = GENERATE(true, false);
+    CHECK(s.reply(0, part({0, 49}, fits ? 151 : 150)) == (fits ? "open 151" : "close 0, finish"));
+    if (fits) return;
+    CHECK(outcome(s) == error::pieces_do_not_match_size);
+    CHECK(detail_of(s) == "4 digests for pieces of 50 bytes, the object has 150 bytes");
+}
+
+// ---- ordered sinks ------------------------------------------------------------------------
+
+TEST_CASE("an ordered sink is granted its window, and handed on what is whole chunks") {
+    script s{greedy{}, 1, {.sink = {.window = 120, .chunk = 50}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, part({0, 49}, 300));
+    CHECK(s.done(job::open) == "receive 0 0-49 first last");
+    CHECK(s.got(0, 50, true) == "deliver 0-49, send 0 50-299 reused");
+    CHECK(s.reply(0, part({50, 299}, 300)) == "receive 0 50-119 first");
+    // There is no room before something has been handed on.
+    CHECK(s.got(0, 70) == "");
+    CHECK(s.done(job::deliver) == "receive 0 120-169, deliver 50-99");
+    CHECK(s.got(0, 50) == "");
+    CHECK(s.done(job::deliver) == "receive 0 170-219, deliver 100-149");
+    CHECK(s.done(job::deliver) == "");
+    CHECK(s.got(0, 50) == "receive 0 220-269, deliver 150-199");
+    CHECK(s.got(0, 50) == "");
+    CHECK(s.done(job::deliver) == "receive 0 270-299 last, deliver 200-249");
+    CHECK(s.got(0, 30, true) == "close 0");
+    CHECK(s.done(job::deliver) == "deliver 250-299");
+    CHECK(s.done(job::deliver) == "sync 300");
+}
+
+TEST_CASE("lanes divide the window of an ordered sink") {
+    cleave::engine_windows windows = script_options{}.windows;
+    windows.stripe = 60;
+    // Less one chunk there are 120 bytes, for two lanes.
+    script s{greedy{}, 4, {.windows = windows, .sink = {.window = 170, .chunk = 50}}};
+    s.start();
+    CHECK(s.connected(0) == "send 0 0-49, connect 1");
+    s.connected(1);
+    s.reply(0, part({0, 49}, 1000));
+    CHECK(s.done(job::open) == "receive 0 0-49 first last, send 1 50-59 reused");
+    CHECK(s.got(0, 50, true) == "deliver 0-49, send 0 60-119 reused");
+    CHECK(s.reply(1, part({50, 59}, 1000)) == "receive 1 50-59 first last");
+    // Its end would be beyond the window.
+    CHECK(s.got(1, 10, true) == "");
+    CHECK(s.done(job::deliver) == "send 1 120-179 reused");
+}
+
+TEST_CASE("where a piece must come again, a lane that waits for room makes way") {
+    script s{greedy{},
+             1,
+             {.windows = {.grant = 100, .opening = 1000},
+              .verifier = {.parts = {.size = 50, .count = 20}},
+              .sink = {.window = 100, .chunk = 50}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, part({0, 999}, 1000));
+    CHECK(s.done(job::open) == "receive 0 0-99 first");
+    CHECK(s.got(0, 100) == "hash_piece 0-49");
+    CHECK(s.done(job::hash_piece, wrong_digest) == "hash_piece 50-99, close 0, connect 0");
+    CHECK(s.connected(0) == "send 0 0-49");
+    CHECK(s.done(job::hash_piece) == "");
+    s.reply(0, part({0, 49}, 1000));
+    CHECK(s.got(0, 50, true) == "hash_piece 0-49");
+    // Pieces that are right are handed on.
+    CHECK(s.done(job::hash_piece) == "deliver 0-49");
+}
+
+TEST_CASE("without ranges nothing is handed on twice") {
+    script s{even_split{2}, 1, {.sink = {.window = 200, .chunk = 50}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, whole(500));
+    s.done(job::open);
+    CHECK(s.got(0, 100) == "receive 0 100-199, deliver 0-49");
+    bool const ended = GENERATE(true, false);
+    if (ended) CHECK(s.done(job::deliver) == "deliver 50-99");
+    // Also where the first bytes are only being handed on.
+    CHECK(s.broke(0, 20) == "close 0, connect 0");
+    CHECK(s.engine.report().restarts == 1);
+    CHECK(s.engine.report().bytes == 120);
+    CHECK(s.connected(0) == "send 0 whole");
+    // As far as there is room.
+    CHECK(s.reply(0, whole(500)) ==
+          (ended ? "receive 0 120-219 first skip 120" : "receive 0 120-199 first skip 120"));
+}
+
+TEST_CASE("what was handed on cannot be taken back where it may be of another object") {
+    std::string const reply = head(200, "Content-Length: 500\r\n");
+    bool const verified = GENERATE(false, true);
+    std::uint64_t purse = 1000;
+    script s{
+        even_split{2},
+        1,
+        {.verifier = {.wants = verified}, .sink = {.window = 200, .chunk = 50}, .purse = &purse}};
+    s.start();
+    s.connected(0);
+    s.reply(0, reply);
+    s.done(job::open);
+    s.got(0, 100);
+    s.done(job::deliver);
+    if (verified) {
+        // A digest will tell.
+        CHECK(s.broke(0, 0) == "close 0, connect 0");
+        return;
+    }
+    CHECK(s.broke(0, 0) == "close 0");
+    CHECK(purse == 900); // what did not come is given back, once
+    CHECK(s.done(job::deliver) == "abandon");
+    CHECK(s.done(job::abandon) == "finish");
+    CHECK(outcome(s) == error::sink_cannot_restart);
+}
+
+namespace {
+
+// As the first planner that somebody might write for an archive.
+struct end_first {
+    [[nodiscard]] segment next(segment gap, cleave::plan_state const&) const noexcept {
+        return {gap.last - std::min<std::uint64_t>(gap.last - gap.first, 99), gap.last};
+    }
+};
+
+} // namespace
+
+TEST_CASE("an ordered sink with little room is fed from the beginning, whatever the planner") {
+    script s{end_first{}, 1, {.sink = {.window = 60, .chunk = 50}}};
+    s.start();
+    s.connected(0);
+    s.reply(0, part({0, 49}, 1000));
+    s.done(job::open);
+    CHECK(s.got(0, 50, true) == "deliver 0-49, send 0 50-999 reused");
+}
+
+// ---- fewer lanes, and more ----------------------------------------------------------------
+
+TEST_CASE("lanes beyond what is wanted finish their lease, and go") {
+    std::uint32_t wish = 3;
+    script s{fixed_size{100}, 3, {.renewal = {.wait = 1s}, .wish = &wish}};
+    s.start();
+    for (lane_id i : {0U, 1U, 2U}) s.connected(i);
+    s.reply(0, part({0, 99}, 1000));
+    s.done(job::open);
+    s.reply(1, part({100, 199}, 1000));
+    s.reply(2, part({200, 299}, 1000));
+    wish = 1;
+    CHECK(s.got(1, 100, true) == "close 1");
+    CHECK(s.kept.empty());
+    CHECK(s.broke(2, 50) == "close 2");
+    // Nor does one that failed come again.
+    CHECK(s.wake_until(s.now + 2s, {{1, 1}, {}, {}}) == "");
+    CHECK(s.got(0, 100, true) == "send 0 250-299 reused");
+    wish = 2;
+    CHECK(s.reply(0, part({250, 299}, 1000)) == "receive 0 250-299 first last, connect 1");
+    wish = 0; // counts as 1
+    CHECK(s.connected(1) == "close 1");
+    wish = 99; // counts as 3
+    CHECK(s.got(0, 50, true) == "send 0 300-399 reused, connect 1, connect 2");
+}
+
+TEST_CASE("fewer lanes may be wanted before it is known what the object is") {
+    std::uint32_t wish = 2;
+    script s{even_split{2}, 2, {.renewal = {.wait = 1s}, .wish = &wish}};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    wish = 1;
+    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0");
+    // The one that asks is not the one too many.
+    CHECK(s.wake_until(s.now + 1s) == "connect 0");
+    CHECK(s.connected(0) == "send 0 0-49");
+}
+
+// ---- connections of others ----------------------------------------------------------------
+
+TEST_CASE("a connection that another download has left is a used one") {
+    script s{even_split{1}, 1, {.renewal = {.wait = 5s}}};
+    s.start();
+    CHECK(s.tell(event::connected{0, true}) == "send 0 0-49 reused");
+    CHECK(s.engine.report().connections == 1);
+    CHECK(s.engine.report().kept_connections == 1);
+    // That it has died meanwhile is no failure.
+    CHECK(s.failed(0, error::closed_before_reply, phase::head) == "close 0, connect 0");
+    CHECK(s.engine.report().stale_connections == 1);
+    CHECK(s.connected(0) == "send 0 0-49");
+    CHECK(s.engine.report().connections == 2);
+    CHECK(s.engine.report().kept_connections == 1);
+}
+
+TEST_CASE("at a good end idle connections are left to others") {
+    script s{even_split{2}};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    s.reply(0, part({0, 49}, 100));
+    s.done(job::open);
+    s.reply(1, part({50, 99}, 100));
+    s.got(0, 50, true);
+    bool const clean = GENERATE(true, false);
+    s.got(1, 50, clean);
+    REQUIRE(s.running == job::sync);
+    CHECK(s.kept == (clean ? std::vector<lane_id>{0, 1} : std::vector<lane_id>{0}));
+}
+
+TEST_CASE("a body of which only the end is missing is no object, where that must be seen") {
+    script s{even_split{2}, 1};
+    s.start();
+    s.connected(0);
+    s.reply(0, whole(100));
+    s.done(job::open);
+    s.broke(0, 40);
+    s.connected(0);
+    s.done(job::open);
+    CHECK(s.reply(0, head(200, "ETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n")) ==
+          "receive 0 0-99 first last to the end");
+    CHECK(s.broke(0, 100) == "close 0, connect 0, open 100");
+    CHECK(s.engine.report().restarts == 2);
 }

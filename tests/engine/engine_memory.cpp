@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Once its lanes have seen their first replies, an engine asks for no more memory, however many
-// grants and requests there are, and however unluckily the lengths of texts fall.
+// grants and requests there are, and however unluckily the lengths of texts fall: also while lanes
+// take from one another, pieces are proven, and bytes are handed on.
 
 #include <cleave/engine/engine.hpp>
+#include <cleave/lanes/fixed_lanes.hpp>
+#include <cleave/pace/unlimited.hpp>
 #include <cleave/plan/fixed_size.hpp>
 
 #include "script.hpp"
@@ -28,28 +31,45 @@ using namespace cleave_test;
 namespace {
 
 // Keeps nothing, so that it needs no memory.
-struct counting {
+struct counting : cleave::ignores_other_events {
+    using cleave::ignores_other_events::on;
     std::uint64_t told = 0;
-    void on(cleave::object_known const&) const noexcept {}
-    void on(cleave::attempt_failed const&) const noexcept {}
     void on(cleave::progress const&) noexcept { ++told; }
     [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return 1ms; }
+};
+
+struct ways {
+    std::uint64_t size = 0;
+    std::uint64_t segment_size = 0;
+    std::uint64_t grant = 0;
+    std::uint32_t lanes = 4;
+    std::string url = "http://h/x";
+    expectation verifier = {.wants = true};
+    cleave::sink_shape sink = {};
+    cleave::stealing_limits stealing = {};
+    // How often the others have their turn before the last lane has one.
+    std::uint64_t slow = 0;
 };
 
 // Answers an engine honestly and at once, without asking for memory itself.
 class honest_world {
   public:
-    using engine_type =
-        cleave::engine<cleave::fixed_size, cleave::fixed_lanes, insistence, expectation, counting>;
+    using engine_type = cleave::engine<cleave::fixed_size, cleave::fixed_lanes, insistence,
+                                       expectation, cleave::unlimited, counting>;
 
-    honest_world(std::uint64_t size, std::uint64_t segment_size, std::uint64_t grant,
-                 std::uint32_t lanes, std::string const& url)
-        : size_(size),
-          engine_(cleave::request{url}, cleave::fixed_size{segment_size},
-                  cleave::fixed_lanes{lanes}, insistence{}, expectation{.wants = true}, observer_,
-                  {.grant = grant, .opening = grant, .hash = 50 * grant, .hash_from = 10 * grant}),
-          held_(lanes) {
-        windows_.resize(lanes);
+    explicit honest_world(ways const& w)
+        : is_(w), engine_(cleave::request{w.url}, cleave::fixed_size{w.segment_size},
+                          cleave::fixed_lanes{w.lanes}, insistence{}, w.verifier,
+                          cleave::unlimited{}, observer_,
+                          {.grant = w.grant,
+                           .opening = w.grant,
+                           .hash = 50 * w.grant,
+                           .hash_from = 10 * w.grant,
+                           .stripe = w.grant,
+                           .stealing = w.stealing},
+                          w.sink),
+          lanes_(w.lanes) {
+        windows_.resize(w.lanes);
     }
 
     void start() { tell(event::started{}); }
@@ -57,48 +77,81 @@ class honest_world {
     // One more event; false when there is none left to tell.
     bool go_on() {
         if (first_ == last_) return false;
-        due const next = due_[first_++ % due_.size()];
+        due next = due_[first_++ % due_.size()];
+        lane_model& l = lanes_[next.lane];
+        if (next.what != due::job && next.epoch != l.epoch) return true; // of a closed connection
+        if (next.turns != 0) {
+            // Something of it comes each time.
+            if (next.what == due::grant && !l.revoked) {
+                l.in_place = next.bytes * (is_.slow - next.turns) / is_.slow;
+                windows_[next.lane] = {l.in_place, l.in_place};
+            }
+            next.turns = l.revoked ? 0 : next.turns - 1;
+            later(next);
+            time_goes_by();
+            return true;
+        }
         switch (next.what) {
         case due::connected: tell(event::connected{next.lane}); break;
-        case due::head: {
-            segment const s = held_[next.lane];
-            int const n = std::snprintf(
-                text_.data(), text_.size(),
-                "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %llu-%llu/%llu\r\n"
-                "Content-Length: %llu\r\nETag: \"v1\"\r\nServer: ",
-                static_cast<unsigned long long>(s.first), static_cast<unsigned long long>(s.last),
-                static_cast<unsigned long long>(size_), static_cast<unsigned long long>(s.size()));
-            // Always of the same length: buffers grow to the longest head that was met.
-            std::fill(text_.begin() + n, text_.end() - 4, 'x');
-            std::copy_n("\r\n\r\n", 4, text_.end() - 4);
-            tell(event::head_bytes{next.lane, {text_.data(), text_.size()}});
-            break;
-        }
+        case due::head: bring_head(next.lane); break;
         case due::grant:
-            tell(event::grant_ended{
-                .lane = next.lane, .bytes = next.bytes, .body_ended = next.last, .failed = {}});
+            windows_[next.lane] = {};
+            if (l.revoked)
+                tell(event::grant_ended{
+                    .lane = next.lane, .bytes = l.in_place, .revoked = true, .failed = {}});
+            else
+                tell(event::grant_ended{
+                    .lane = next.lane, .bytes = next.bytes, .body_ended = next.last, .failed = {}});
             break;
         case due::job: tell(event::job_ended{.what = next.work, .failed = {}, .digest = {}}); break;
         }
-        // Now and then time goes by, and somebody wants to know.
-        if (++events_ % 16 == 0) {
-            now_ += 1ms;
-            tell(event::woke{windows_});
-        }
+        time_goes_by();
         return true;
     }
     [[nodiscard]] cleave::report const& report() const { return engine_.report(); }
     [[nodiscard]] bool finished() const { return finished_; }
     [[nodiscard]] std::uint64_t told() const { return observer_.told; }
+    [[nodiscard]] std::uint64_t revokes() const { return revokes_; }
+    [[nodiscard]] std::uint64_t jobs(job which) const {
+        return jobs_[static_cast<std::size_t>(which)];
+    }
 
   private:
     struct due {
         enum kind { connected, head, grant, job } what = connected;
         lane_id lane = 0;
+        std::uint64_t epoch = 0;
+        std::uint64_t turns = 0; // of the others, before it comes
         std::uint64_t bytes = 0;
         bool last = false;
         cleave::job work = cleave::job::open;
     };
+    struct lane_model {
+        std::uint64_t epoch = 0;
+        segment asked;
+        std::uint64_t in_place = 0;
+        bool revoked = false;
+    };
+
+    // Now and then somebody wants to know.
+    void time_goes_by() {
+        now_ += 100us;
+        if (++events_ % 16 == 0) tell(event::woke{windows_});
+    }
+
+    void bring_head(lane_id id) {
+        segment const s = lanes_[id].asked;
+        int const n = std::snprintf(
+            text_.data(), text_.size(),
+            "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes %llu-%llu/%llu\r\n"
+            "Content-Length: %llu\r\nETag: \"v1\"\r\nServer: ",
+            static_cast<unsigned long long>(s.first), static_cast<unsigned long long>(s.last),
+            static_cast<unsigned long long>(is_.size), static_cast<unsigned long long>(s.size()));
+        // Always of the same length: buffers grow to the longest head that was met.
+        std::fill(text_.begin() + n, text_.end() - 4, 'x');
+        std::copy_n("\r\n\r\n", 4, text_.end() - 4);
+        tell(event::head_bytes{id, {text_.data(), text_.size()}});
+    }
 
     void tell(cleave::any_event const& e) {
         engine_.step(e, now_);
@@ -109,34 +162,58 @@ class honest_world {
         if (last_ - first_ == due_.size()) std::abort();
         due_[last_++ % due_.size()] = d;
     }
+    void later(due::kind what, lane_id id) {
+        later({.what = what, .lane = id, .epoch = lanes_[id].epoch});
+    }
 
-    void perform(action::connect const& a) { later({.what = due::connected, .lane = a.lane}); }
+    void perform(action::connect const& a) { later(due::connected, a.lane); }
     void perform(action::send const& a) {
         auto const at = a.text.find("Range: bytes=") + 13;
         char* end = nullptr;
         std::uint64_t const first = std::strtoull(a.text.data() + at, &end, 10);
         std::uint64_t const last = std::strtoull(end + 1, nullptr, 10);
-        held_[a.lane] = {first, std::min(last, size_ - 1)};
-        later({.what = due::head, .lane = a.lane});
+        lanes_[a.lane].asked = {first, std::min(last, is_.size - 1)};
+        later(due::head, a.lane);
     }
     void perform(action::read_head const&) {}
     void perform(action::receive const& a) {
-        later({.what = due::grant, .lane = a.lane, .bytes = a.grant.size(), .last = a.last});
+        lane_model& l = lanes_[a.lane];
+        l.in_place = 0;
+        l.revoked = false;
+        windows_[a.lane] = {};
+        later({.what = due::grant,
+               .lane = a.lane,
+               .epoch = l.epoch,
+               .turns = a.lane + 1 == lanes_.size() ? is_.slow : 0,
+               .bytes = a.grant.size(),
+               .last = a.last});
     }
-    void perform(action::close const&) {}
-    void perform(action::run const& a) { later({.what = due::job, .work = a.what}); }
+    void perform(action::revoke const& a) {
+        lanes_[a.lane].revoked = true;
+        ++revokes_;
+    }
+    void perform(action::close const& a) {
+        ++lanes_[a.lane].epoch;
+        windows_[a.lane] = {};
+    }
+    void perform(action::run const& a) {
+        ++jobs_[static_cast<std::size_t>(a.what)];
+        later({.what = due::job, .work = a.what});
+    }
     void perform(action::wait_until const&) {}
     void perform(action::finish const&) { finished_ = true; }
 
-    std::uint64_t size_;
+    ways is_;
     counting observer_;
     engine_type engine_;
-    std::vector<segment> held_;
+    std::vector<lane_model> lanes_;
     std::vector<event::lane_window> windows_;
     std::array<due, 64> due_;
     std::size_t first_ = 0;
     std::size_t last_ = 0;
     std::size_t events_ = 0;
+    std::uint64_t revokes_ = 0;
+    std::array<std::uint64_t, 8> jobs_{};
     std::array<char, 400> text_;
     instant now_{1s};
     bool finished_ = false;
@@ -145,7 +222,7 @@ class honest_world {
 } // namespace
 
 TEST_CASE("ten thousand grants take no memory") {
-    honest_world w{10'000'000, 5000, 500, 4, "http://h/x"};
+    honest_world w{{.size = 10'000'000, .segment_size = 5000, .grant = 500}};
     w.start();
     // Until every lane has had a few replies.
     while (w.report().requests < 20) REQUIRE(w.go_on());
@@ -171,7 +248,11 @@ TEST_CASE("requests that grow longer take no memory either") {
     // URL they no longer fit where the first one did.
     for (std::size_t n = 1; n <= 130; ++n) {
         CAPTURE(n);
-        honest_world w{15'000, 50, 50, 3, "http://h/" + std::string(n, 'x')};
+        honest_world w{{.size = 15'000,
+                        .segment_size = 50,
+                        .grant = 50,
+                        .lanes = 3,
+                        .url = "http://h/" + std::string(n, 'x')}};
         w.start();
         while (w.report().requests < 8) REQUIRE(w.go_on());
         CHECK(cleave_test::allocations_of([&] {
@@ -182,4 +263,55 @@ TEST_CASE("requests that grow longer take no memory either") {
         REQUIRE(w.finished());
         REQUIRE_FALSE(w.report().failed);
     }
+}
+
+TEST_CASE("lanes that help a slow one, pieces and an ordered sink take no memory") {
+    // Within a window there is always somebody who has nothing to do but to help.
+    honest_world w{{.size = 10'000'000,
+                    .segment_size = 20'000,
+                    .grant = 2000,
+                    .verifier = {.wants = true, .parts = {.size = 10'000, .count = 1000}},
+                    .sink = {.window = 101'000, .chunk = 1000},
+                    .stealing = {.least = 100, .leave = 50, .soon = 1ms, .silent = 10s},
+                    .slow = 500}};
+    w.start();
+    while (w.report().steals < 5) REQUIRE(w.go_on());
+    auto const before = w.report();
+    auto const revokes = w.revokes();
+    CHECK(cleave_test::allocations_of([&] {
+              while (w.report().bytes < 9'000'000) w.go_on();
+          }) == 0);
+    CHECK(w.report().steals > before.steals + 50);
+    CHECK(w.revokes() > revokes + 10);
+    CHECK(w.jobs(job::hash_piece) > 800);
+    CHECK(w.jobs(job::deliver) > 200);
+    while (w.go_on()) {
+    }
+    REQUIRE(w.finished());
+    CHECK_FALSE(w.report().failed);
+    CHECK(w.report().bytes == 10'000'000);
+    CHECK(w.report().digest_verified);
+}
+
+TEST_CASE("hedges take no memory") {
+    // No steal is ever worth it here; a slow lane is hedged, as far as the budget goes.
+    honest_world w{{.size = 10'000'000,
+                    .segment_size = 2000,
+                    .grant = 200,
+                    .sink = {.window = 10'000, .chunk = 1000},
+                    .stealing = {.least = 1'000'000, .leave = 0, .soon = 1ms, .silent = 10s},
+                    .slow = 500}};
+    w.start();
+    while (w.report().hedges < 5) REQUIRE(w.go_on());
+    auto const before = w.report();
+    CHECK(cleave_test::allocations_of([&] {
+              while (w.report().bytes < 9'000'000) w.go_on();
+          }) == 0);
+    CHECK(w.report().hedges_won > before.hedges_won + 50);
+    CHECK(w.report().steals == 0);
+    while (w.go_on()) {
+    }
+    REQUIRE(w.finished());
+    CHECK_FALSE(w.report().failed);
+    CHECK(w.report().bytes == 10'000'000);
 }
