@@ -6760,6 +6760,8 @@ struct grant_ended {
     bool body_ended = false;
     /// Whether more bytes followed the body's end.
     bool bytes_left_over = false;
+    /// Whether the body ended within what was to be dropped, before the grant's first byte.
+    bool too_short = false;
     /// Whether it ends because it was revoked; more can be granted.
     bool revoked = false;
     std::optional<failure> failed{};
@@ -7407,7 +7409,9 @@ class engine {
         if (e.failed) return lane_failed(e.lane, *e.failed);
         if (l.open_ended && reached() > request_.max_size)
             return fail(too_large("the object has at least ", reached()));
-        if (e.body_ended && l.open_ended) return object_ends(e.lane);
+        // Where some of it was handed on already, the object cannot end before that.
+        bool const cut = e.too_short && ledger_.frontier() != 0;
+        if (e.body_ended && l.open_ended && !cut) return object_ends(e.lane);
         if (e.body_ended || (!e.revoked && e.bytes != l.grant.size()))
             return lane_failed(e.lane, failure::of(error::closed_in_body, phase::body,
                                                    "the reply ended at byte " +
@@ -8075,7 +8079,7 @@ class engine {
         if (!gap) return std::nullopt;
         segment next = planner_.next(*gap, state_of_plan());
         if (next.valid() && gap->contains(next)) {
-            // Whatever the planner would begin with, a sink with little room needs the lowest first.
+            // Whatever the planner would begin with, a sink with little room needs the first.
             if (sink_.window != 0 && stripe_ == 0) next.first = gap->first;
             return next;
         }
@@ -9256,6 +9260,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
         e.bytes = lanes_[id].placed;
+        e.too_short = e.body_ended && lanes_[id].skip_left != 0;
         lanes_[id].filling = false;
         tell(std::move(e));
     }

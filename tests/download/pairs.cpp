@@ -163,8 +163,7 @@ class walk {
         case mapped: r = fetch(c, cleave::mapped_file_sink{path}); break;
         case nothing: r = fetch(c, cleave::null_sink{}); break;
         case tee:
-            r = with_observer(
-                c, cleave::tee_sink{cleave::file_sink{path}, cleave::memory_sink{bytes}});
+            r = fetch(c, cleave::tee_sink{cleave::file_sink{path}, cleave::memory_sink{bytes}});
             break;
         case ordered_later: r = fetch(c, cleave::ordered_sink{storage, 4096, take_later}); break;
         default: r = fetch(c, cleave::ordered_sink{storage, 2048, take}); break;

@@ -42,10 +42,10 @@ std::string text(std::vector<std::byte> const& memory) {
 /// Calls `f` once, at the first byte that is told of.
 template <class F>
 auto at_first_byte(F f) {
-    return cleave::on_progress(
-        1h, 1, [f = std::move(f), done = false](cleave::progress const& p) mutable {
-            if (p.bytes != 0 && !std::exchange(done, true)) f();
-        });
+    return cleave::on_progress(1h, 1,
+                               [f = std::move(f), done = false](cleave::progress const& p) mutable {
+                                   if (p.bytes != 0 && !std::exchange(done, true)) f();
+                               });
 }
 
 } // namespace

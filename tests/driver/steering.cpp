@@ -453,6 +453,35 @@ TEST_CASE("without ranges an ordered sink goes on behind what it has handed on")
     CHECK(s.report.bytes_twice > 1'000'000);
 }
 
+TEST_CASE("a reply without a length that ends before what was handed on is no end of the object") {
+    object const o = object::random(1'000'000, 18);
+    honest_options options;
+    options.ranges = false;
+    options.no_length = true;
+    memory_handler const honest = memory_network::honest(o, options);
+    std::string head = honest_200_head(o);
+    head.erase(head.find("Content-Length"),
+               head.find("\r\n", head.find("Content-Length")) + 2 - head.find("Content-Length"));
+    int replies = 0;
+    memory_handler const cutting = [&](memory_peer& p, seen_request const& r) {
+        if (++replies == 3) return honest(p, r);
+        p.send(head);
+        p.send_body(std::string_view{o.bytes}.substr(0, replies == 1 ? 400'000 : 100'000));
+        if (replies == 1)
+            p.rst();
+        else
+            p.fin();
+    };
+    std::vector<std::byte> storage(64_KiB);
+    in_order to;
+    steered s{cutting, {.rate = 2'000'000}};
+    s.start(cleave::ordered_sink{storage, 4_KiB, to.consumer()}, s.how());
+    REQUIRE(s.finish());
+    CHECK_FALSE(s.ec);
+    CHECK((to.got == o.bytes));
+    CHECK(replies == 3);
+}
+
 TEST_CASE("an ordered sink with a digest hears of the wrong one in the end") {
     object const o = object::random(300'000, 17);
     bool const right = GENERATE(true, false);

@@ -471,6 +471,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
         e.bytes = lanes_[id].placed;
+        e.too_short = e.body_ended && lanes_[id].skip_left != 0;
         lanes_[id].filling = false;
         tell(std::move(e));
     }

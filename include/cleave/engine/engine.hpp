@@ -188,7 +188,9 @@ class engine {
         if (e.failed) return lane_failed(e.lane, *e.failed);
         if (l.open_ended && reached() > request_.max_size)
             return fail(too_large("the object has at least ", reached()));
-        if (e.body_ended && l.open_ended) return object_ends(e.lane);
+        // Where some of it was handed on already, the object cannot end before that.
+        bool const cut = e.too_short && ledger_.frontier() != 0;
+        if (e.body_ended && l.open_ended && !cut) return object_ends(e.lane);
         if (e.body_ended || (!e.revoked && e.bytes != l.grant.size()))
             return lane_failed(e.lane, failure::of(error::closed_in_body, phase::body,
                                                    "the reply ended at byte " +
@@ -856,7 +858,7 @@ class engine {
         if (!gap) return std::nullopt;
         segment next = planner_.next(*gap, state_of_plan());
         if (next.valid() && gap->contains(next)) {
-            // Whatever the planner would begin with, a sink with little room needs the lowest first.
+            // Whatever the planner would begin with, a sink with little room needs the first.
             if (sink_.window != 0 && stripe_ == 0) next.first = gap->first;
             return next;
         }

@@ -58,6 +58,8 @@ struct grant_ended {
     bool body_ended = false;
     /// Whether more bytes followed the body's end.
     bool bytes_left_over = false;
+    /// Whether the body ended within what was to be dropped, before the grant's first byte.
+    bool too_short = false;
     /// Whether it ends because it was revoked; more can be granted.
     bool revoked = false;
     std::optional<failure> failed{};
