@@ -298,6 +298,10 @@ class initiate_download {
 /// Threads: the executor may run in several. Handler, `what`, `sink` and `how` are moved in; what
 /// they refer to must live until the handler runs; they are gone by then. The handler's associated
 /// allocator serves its own call.
+/// Reentrancy: the policies are called on one strand, a sink's consumer beside it. From inside them
+/// and from inside the handler other downloads may begin, and controls, sessions and whatever else
+/// the caller holds may be used; in the handler it may also be destroyed. Within a policy or a
+/// consumer, what that one refers to must stay.
 template <class Executor, byte_sink Sink, class Policies, class CompletionToken>
 auto async_download(Executor const& ex, request what, Sink sink, Policies how,
                     CompletionToken&& token) {
