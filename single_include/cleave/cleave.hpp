@@ -6613,7 +6613,9 @@ class tee_sink {
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec)
         requires(traits.readable)
     {
-        if constexpr (First::traits.readable)
+        // An ordered one has its bytes in one place, where another may have to move them to grow.
+        constexpr bool second = Second::traits.readable && Second::traits.ordered;
+        if constexpr (First::traits.readable && !second)
             first_.read(offset, to, ec);
         else
             second_.read(offset, to, ec);
@@ -6938,6 +6940,7 @@ struct lane {
 
     // The connection.
     bool used = false;          ///< it has carried a reply
+    bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken
 
@@ -7374,7 +7377,7 @@ class engine {
     void on(event::connected const& e) {
         lane& l = lanes_[e.lane];
         l.is = lane::state::ready;
-        l.used = e.kept;
+        l.used = l.kept = e.kept;
         l.waited = false;
         ++report_.connections;
         if (e.kept)
@@ -7386,6 +7389,8 @@ class engine {
 
     void on(event::head_bytes const& e) {
         lane& l = lanes_[e.lane];
+        // An event may have been on its way when the lane was closed: here and below.
+        if (l.is != lane::state::requesting) return;
         auto const read = l.reply.feed(e.bytes);
         switch (read.is) {
         case response_head_parser::progress::state::need_more:
@@ -7401,6 +7406,7 @@ class engine {
 
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
+        if (l.is != lane::state::receiving) return;
         end_grant(l, e.bytes);
         auto const thief = std::exchange(l.thief, std::nullopt);
         tell_step();
@@ -7421,7 +7427,11 @@ class engine {
         if (thief) hand_over(e.lane, *thief);
     }
 
-    void on(event::lane_failed const& e) { lane_failed(e.lane, e.what); }
+    void on(event::lane_failed const& e) {
+        bool const connecting = e.what.where == phase::connect;
+        if (lanes_[e.lane].is == (connecting ? lane::state::connecting : lane::state::requesting))
+            lane_failed(e.lane, e.what);
+    }
 
     void on(event::job_ended const& e) {
         running_job_.reset();
@@ -7531,7 +7541,7 @@ class engine {
     void judge(lane_id id) {
         lane& l = lanes_[id];
         l.used = true;
-        l.stale_retried = false;
+        l.kept = l.stale_retried = false;
         reply_time_.add(now_ - l.asked_at);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, identity_known_ ? &report_.identity : nullptr, a);
@@ -7570,7 +7580,10 @@ class engine {
     // The first accepted reply: now it is known what the object is. False: it cannot be had.
     bool learn(admission const& a, response_head const& head) {
         if constexpr (learning_verifier<Verifier>) {
-            if (auto const ec = verifier_.learn(joined(head, "Repr-Digest"))) {
+            // It is of the whole object (RFC 9530, section 3), and tells nothing of a part.
+            auto const ec =
+                verifier_.learn(request_.part ? std::string{} : joined(head, "Repr-Digest"));
+            if (ec) {
                 fail({ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}});
                 return false;
             }
@@ -7695,6 +7708,12 @@ class engine {
 
     // ---- bytes ----------------------------------------------------------------------------
 
+    // Rates are looked at a tick from now, if not before.
+    void look_soon() noexcept {
+        tick_now_ = tick;
+        tick_at_ = keeps_an_eye() ? std::min(tick_at_, from_now(tick)) : from_now(tick);
+    }
+
     void wait_for_turn(lane& l) noexcept {
         l.is = lane::state::admitted;
         l.admitted_at = now_;
@@ -7740,8 +7759,7 @@ class engine {
             return false;
         }
         l.grant = {window.first, window.first + (pace.bytes - 1)};
-        tick_now_ = tick;
-        tick_at_ = keeps_an_eye() ? std::min(tick_at_, from_now(tick)) : from_now(tick);
+        look_soon();
         l.is = lane::state::receiving;
         // While it had to wait it was not slow.
         l.sampled_at += now_ - l.admitted_at;
@@ -7844,7 +7862,8 @@ class engine {
         drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
-        if (stale && !std::exchange(l.stale_retried, true)) {
+        // Those that another download kept are only so many; then there are new ones.
+        if (stale && (l.kept || !std::exchange(l.stale_retried, true))) {
             ++report_.stale_connections;
             return connect(id);
         }
@@ -7867,7 +7886,7 @@ class engine {
         ++report_.retries;
         observer_->on(attempt_failed{id, what, answer.after});
         // Where fewer lanes are wanted now, the others will do.
-        if (identity_known_ && running() >= wanted_lanes()) return;
+        if (identity_known_ && at_work() >= wanted_lanes()) return;
         l.is = lane::state::waiting;
         l.until = from_now(answer.after);
         if (answer.after <= answer.after.zero()) connect(id);
@@ -7954,6 +7973,12 @@ class engine {
     [[nodiscard]] std::uint32_t running() const noexcept {
         return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, is_running));
     }
+    // Without those that wait for their time to try again.
+    [[nodiscard]] std::uint32_t at_work() const noexcept {
+        return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, [](lane const& l) {
+            return is_running(l) && l.is != lane::state::waiting;
+        }));
+    }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
         std::uint32_t receiving = 0;
         std::uint64_t in_flight = 0;
@@ -8014,7 +8039,7 @@ class engine {
     // False: the planner broke its contract, and the download has ended.
     bool give_work() {
         std::uint32_t const want = wanted_lanes();
-        std::uint32_t too_many = running() - std::min(running(), want);
+        std::uint32_t too_many = at_work() - std::min(at_work(), want);
         bool may_help = true;
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
@@ -8127,6 +8152,7 @@ class engine {
                             .if_range = comparable() ? &report_.identity.validator : nullptr,
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
+        look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
         ++report_.requests;
@@ -8386,7 +8412,9 @@ class engine {
 
     bool prove_piece() {
         if constexpr (piece_verifier<Verifier>) {
-            if (pieces().size == 0) return false;
+            // While the size is not known, a sink may have to move what it holds.
+            bool const may_move = !report_.identity.size && sink_.window == 0;
+            if (pieces().size == 0 || may_move) return false;
             auto const piece = ledger_.unproven_piece(pieces().size);
             if (!piece) return false;
             proving_ = *piece;
@@ -8477,7 +8505,7 @@ class engine {
         case lane::state::waiting:
             if (now_ < l.until) break;
             // Nobody but the opener asks what the object is.
-            if (!identity_known_ || (has_work() && !paused_ && running() <= wanted_lanes()))
+            if (!identity_known_ || (has_work() && !paused_ && at_work() < wanted_lanes()))
                 connect(id);
             else
                 l.is = lane::state::idle;
@@ -8532,8 +8560,10 @@ class engine {
     // Whether lanes' rates are worth looking at: there may be something to divide among them.
     [[nodiscard]] bool keeps_an_eye() const noexcept {
         return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
-               std::ranges::any_of(lanes_,
-                                   [](lane const& l) { return l.is == lane::state::receiving; });
+               std::ranges::any_of(lanes_, [](lane const& l) {
+                   return l.is == lane::state::receiving ||
+                          (l.is == lane::state::requesting && l.left);
+               });
     }
 
     // As long as nothing comes, it is looked at less and less often.

@@ -2161,3 +2161,25 @@ TEST_CASE("a body of which only the end is missing is no object, where that must
     CHECK(s.broke(0, 100) == "close 0, connect 0, open 100");
     CHECK(s.engine.report().restarts == 2);
 }
+
+TEST_CASE("what was on its way when its lane was closed means nothing any more") {
+    script s{even_split{2}};
+    start_two_lanes(s);
+    CHECK(s.broke(1, 10) == "close 1, connect 1");
+    auto const before = s.engine.report();
+    // Each of these may wait in the driver's queue behind the step that closed the lane.
+    CHECK(s.got(1, 100) == "");
+    CHECK(s.broke(1, 20) == "");
+    CHECK(s.reply(1, part({60, 499}, 1000)) == "");
+    CHECK(s.failed(1, error::closed_in_head, phase::head) == "");
+    CHECK(s.engine.report().bytes == before.bytes);
+    CHECK(s.engine.report().retries == before.retries);
+    CHECK(s.connected(1) == "send 1 60-499");
+}
+
+TEST_CASE("lanes that wait for their time do not keep one from working") {
+    script s{even_split{2}, 2, {.renewal = {.wait = 600s}}};
+    start_two_lanes(s);
+    CHECK(s.broke(1, 10) == "close 1");
+    CHECK(s.got(0, 50, true) == "send 0 60-499 reused");
+}

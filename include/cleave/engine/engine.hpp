@@ -153,7 +153,7 @@ class engine {
     void on(event::connected const& e) {
         lane& l = lanes_[e.lane];
         l.is = lane::state::ready;
-        l.used = e.kept;
+        l.used = l.kept = e.kept;
         l.waited = false;
         ++report_.connections;
         if (e.kept)
@@ -165,6 +165,8 @@ class engine {
 
     void on(event::head_bytes const& e) {
         lane& l = lanes_[e.lane];
+        // An event may have been on its way when the lane was closed: here and below.
+        if (l.is != lane::state::requesting) return;
         auto const read = l.reply.feed(e.bytes);
         switch (read.is) {
         case response_head_parser::progress::state::need_more:
@@ -180,6 +182,7 @@ class engine {
 
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
+        if (l.is != lane::state::receiving) return;
         end_grant(l, e.bytes);
         auto const thief = std::exchange(l.thief, std::nullopt);
         tell_step();
@@ -200,7 +203,11 @@ class engine {
         if (thief) hand_over(e.lane, *thief);
     }
 
-    void on(event::lane_failed const& e) { lane_failed(e.lane, e.what); }
+    void on(event::lane_failed const& e) {
+        bool const connecting = e.what.where == phase::connect;
+        if (lanes_[e.lane].is == (connecting ? lane::state::connecting : lane::state::requesting))
+            lane_failed(e.lane, e.what);
+    }
 
     void on(event::job_ended const& e) {
         running_job_.reset();
@@ -310,7 +317,7 @@ class engine {
     void judge(lane_id id) {
         lane& l = lanes_[id];
         l.used = true;
-        l.stale_retried = false;
+        l.kept = l.stale_retried = false;
         reply_time_.add(now_ - l.asked_at);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, identity_known_ ? &report_.identity : nullptr, a);
@@ -349,7 +356,10 @@ class engine {
     // The first accepted reply: now it is known what the object is. False: it cannot be had.
     bool learn(admission const& a, response_head const& head) {
         if constexpr (learning_verifier<Verifier>) {
-            if (auto const ec = verifier_.learn(joined(head, "Repr-Digest"))) {
+            // It is of the whole object (RFC 9530, section 3), and tells nothing of a part.
+            auto const ec =
+                verifier_.learn(request_.part ? std::string{} : joined(head, "Repr-Digest"));
+            if (ec) {
                 fail({ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}});
                 return false;
             }
@@ -474,6 +484,12 @@ class engine {
 
     // ---- bytes ----------------------------------------------------------------------------
 
+    // Rates are looked at a tick from now, if not before.
+    void look_soon() noexcept {
+        tick_now_ = tick;
+        tick_at_ = keeps_an_eye() ? std::min(tick_at_, from_now(tick)) : from_now(tick);
+    }
+
     void wait_for_turn(lane& l) noexcept {
         l.is = lane::state::admitted;
         l.admitted_at = now_;
@@ -519,8 +535,7 @@ class engine {
             return false;
         }
         l.grant = {window.first, window.first + (pace.bytes - 1)};
-        tick_now_ = tick;
-        tick_at_ = keeps_an_eye() ? std::min(tick_at_, from_now(tick)) : from_now(tick);
+        look_soon();
         l.is = lane::state::receiving;
         // While it had to wait it was not slow.
         l.sampled_at += now_ - l.admitted_at;
@@ -623,7 +638,8 @@ class engine {
         drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
-        if (stale && !std::exchange(l.stale_retried, true)) {
+        // Those that another download kept are only so many; then there are new ones.
+        if (stale && (l.kept || !std::exchange(l.stale_retried, true))) {
             ++report_.stale_connections;
             return connect(id);
         }
@@ -646,7 +662,7 @@ class engine {
         ++report_.retries;
         observer_->on(attempt_failed{id, what, answer.after});
         // Where fewer lanes are wanted now, the others will do.
-        if (identity_known_ && running() >= wanted_lanes()) return;
+        if (identity_known_ && at_work() >= wanted_lanes()) return;
         l.is = lane::state::waiting;
         l.until = from_now(answer.after);
         if (answer.after <= answer.after.zero()) connect(id);
@@ -733,6 +749,12 @@ class engine {
     [[nodiscard]] std::uint32_t running() const noexcept {
         return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, is_running));
     }
+    // Without those that wait for their time to try again.
+    [[nodiscard]] std::uint32_t at_work() const noexcept {
+        return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, [](lane const& l) {
+            return is_running(l) && l.is != lane::state::waiting;
+        }));
+    }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
         std::uint32_t receiving = 0;
         std::uint64_t in_flight = 0;
@@ -793,7 +815,7 @@ class engine {
     // False: the planner broke its contract, and the download has ended.
     bool give_work() {
         std::uint32_t const want = wanted_lanes();
-        std::uint32_t too_many = running() - std::min(running(), want);
+        std::uint32_t too_many = at_work() - std::min(at_work(), want);
         bool may_help = true;
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
@@ -906,6 +928,7 @@ class engine {
                             .if_range = comparable() ? &report_.identity.validator : nullptr,
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
+        look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
         ++report_.requests;
@@ -1165,7 +1188,9 @@ class engine {
 
     bool prove_piece() {
         if constexpr (piece_verifier<Verifier>) {
-            if (pieces().size == 0) return false;
+            // While the size is not known, a sink may have to move what it holds.
+            bool const may_move = !report_.identity.size && sink_.window == 0;
+            if (pieces().size == 0 || may_move) return false;
             auto const piece = ledger_.unproven_piece(pieces().size);
             if (!piece) return false;
             proving_ = *piece;
@@ -1256,7 +1281,7 @@ class engine {
         case lane::state::waiting:
             if (now_ < l.until) break;
             // Nobody but the opener asks what the object is.
-            if (!identity_known_ || (has_work() && !paused_ && running() <= wanted_lanes()))
+            if (!identity_known_ || (has_work() && !paused_ && at_work() < wanted_lanes()))
                 connect(id);
             else
                 l.is = lane::state::idle;
@@ -1311,8 +1336,10 @@ class engine {
     // Whether lanes' rates are worth looking at: there may be something to divide among them.
     [[nodiscard]] bool keeps_an_eye() const noexcept {
         return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
-               std::ranges::any_of(lanes_,
-                                   [](lane const& l) { return l.is == lane::state::receiving; });
+               std::ranges::any_of(lanes_, [](lane const& l) {
+                   return l.is == lane::state::receiving ||
+                          (l.is == lane::state::requesting && l.left);
+               });
     }
 
     // As long as nothing comes, it is looked at less and less often.

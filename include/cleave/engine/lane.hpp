@@ -63,6 +63,7 @@ struct lane {
 
     // The connection.
     bool used = false;          ///< it has carried a reply
+    bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken
 

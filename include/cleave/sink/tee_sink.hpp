@@ -104,7 +104,9 @@ class tee_sink {
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec)
         requires(traits.readable)
     {
-        if constexpr (First::traits.readable)
+        // An ordered one has its bytes in one place, where another may have to move them to grow.
+        constexpr bool second = Second::traits.readable && Second::traits.ordered;
+        if constexpr (First::traits.readable && !second)
             first_.read(offset, to, ec);
         else
             second_.read(offset, to, ec);
