@@ -43,7 +43,7 @@ bin=build/demo/bin
 
 # The same object each time, since its bytes follow from the server's seed.
 start_server() {
-    $bin/range-server --size 64M --rate 8M --cut-every 5 --sha256 --port-file "$work/port" \
+    $bin/range-server --size 64M --rate 8M --cut-every 2 --sha256 --port-file "$work/port" \
         >"$work/server.log" &
     server=$!
     tries=0
