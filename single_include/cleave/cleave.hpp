@@ -4059,7 +4059,8 @@ struct piece_expectation {
 ///    digest of each. A piece that it says no to is fetched again, alone.
 ///
 /// `make_hasher` and `make_piece_hasher` are called after `learn`, `matches` only while `wanted()`;
-/// `pieces()` never changes. Called on the download's strand; must not block. Models: `no_verification`, `digest`, `piece_digests`, `server_digest`.
+/// `pieces()` never changes. Called on the download's strand; must not block. Models:
+/// `no_verification`, `digest`, `piece_digests`, `server_digest`.
 template <class V>
 concept content_verifier = std::move_constructible<V> && hasher<typename V::hasher_type> &&
                            requires(V& v, V const& c, digest_value const& d) {
@@ -7138,8 +7139,8 @@ struct report {
     std::uint64_t kept_connections = 0;
     /// Times an idle lane took the end of what a slow one held.
     std::uint64_t steals = 0;
-    /// Times an idle lane asked for bytes that a slow one held and kept, how often it was first, and
-    /// the bytes asked for in this way.
+    /// Times an idle lane asked for bytes that a slow one held and kept, how often it was first,
+    /// and the bytes asked for in this way.
     std::uint64_t hedges = 0;
     std::uint64_t hedges_won = 0;
     std::uint64_t bytes_hedged = 0;
@@ -7905,7 +7906,7 @@ class engine {
                what.code == std::errc::connection_reset;
     }
 
-    // The lane's lease ends here; what it did not bring goes to whoever hedges it, or is owed again.
+    // The lane's lease ends here; what it did not bring goes to its hedge, or is owed again.
     void release(lane_id id) {
         lane& l = lanes_[id];
         bool const admitted = l.is == lane::state::admitted || l.is == lane::state::receiving;
@@ -8192,7 +8193,7 @@ class engine {
         for (lane const& l : lanes_) busy += l.held ? 1U : 0U;
         if (busy >= want) return busy;
         std::uint32_t const more = segments_ahead(want - busy);
-        // With nothing left to assign, a connection may still be worth its time to help a slow lane.
+        // With nothing left to assign, another connection may still be of help to a slow lane.
         if (more == 0 && running() == busy && look_for_theft(std::nullopt)) return busy + 1;
         return busy + more;
     }
@@ -8911,7 +8912,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static_assert(byte_connector<connector_type, strand_type>);
 
     // Memory that only the system may fill needs a stream that has the system do it.
-    static constexpr bool fills_directly = !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
+    static constexpr bool fills_directly =
+        !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 

@@ -192,7 +192,8 @@ TEST_CASE("an archetype of a verifier that learns is heeded") {
     };
     archetypical a{memory_network::honest(o, options), 0};
     sink_archetype<true>::memory memory;
-    a.run(sink_archetype<true>{memory}, std::move(a.how).with_verify(learning_verifier_archetype{}));
+    a.run(sink_archetype<true>{memory},
+          std::move(a.how).with_verify(learning_verifier_archetype{}));
     if (said == std::to_string(sum))
         CHECK(a.outcome.ec == std::error_code{});
     else if (said.empty())

@@ -92,7 +92,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static_assert(byte_connector<connector_type, strand_type>);
 
     // Memory that only the system may fill needs a stream that has the system do it.
-    static constexpr bool fills_directly = !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
+    static constexpr bool fills_directly =
+        !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 

@@ -681,7 +681,7 @@ class engine {
                what.code == std::errc::connection_reset;
     }
 
-    // The lane's lease ends here; what it did not bring goes to whoever hedges it, or is owed again.
+    // The lane's lease ends here; what it did not bring goes to its hedge, or is owed again.
     void release(lane_id id) {
         lane& l = lanes_[id];
         bool const admitted = l.is == lane::state::admitted || l.is == lane::state::receiving;
@@ -968,7 +968,7 @@ class engine {
         for (lane const& l : lanes_) busy += l.held ? 1U : 0U;
         if (busy >= want) return busy;
         std::uint32_t const more = segments_ahead(want - busy);
-        // With nothing left to assign, a connection may still be worth its time to help a slow lane.
+        // With nothing left to assign, another connection may still be of help to a slow lane.
         if (more == 0 && running() == busy && look_for_theft(std::nullopt)) return busy + 1;
         return busy + more;
     }

@@ -39,8 +39,8 @@ struct report {
     std::uint64_t kept_connections = 0;
     /// Times an idle lane took the end of what a slow one held.
     std::uint64_t steals = 0;
-    /// Times an idle lane asked for bytes that a slow one held and kept, how often it was first, and
-    /// the bytes asked for in this way.
+    /// Times an idle lane asked for bytes that a slow one held and kept, how often it was first,
+    /// and the bytes asked for in this way.
     std::uint64_t hedges = 0;
     std::uint64_t hedges_won = 0;
     std::uint64_t bytes_hedged = 0;

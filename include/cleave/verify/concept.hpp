@@ -88,7 +88,8 @@ struct piece_expectation {
 ///    digest of each. A piece that it says no to is fetched again, alone.
 ///
 /// `make_hasher` and `make_piece_hasher` are called after `learn`, `matches` only while `wanted()`;
-/// `pieces()` never changes. Called on the download's strand; must not block. Models: `no_verification`, `digest`, `piece_digests`, `server_digest`.
+/// `pieces()` never changes. Called on the download's strand; must not block. Models:
+/// `no_verification`, `digest`, `piece_digests`, `server_digest`.
 template <class V>
 concept content_verifier = std::move_constructible<V> && hasher<typename V::hasher_type> &&
                            requires(V& v, V const& c, digest_value const& d) {
