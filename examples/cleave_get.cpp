@@ -101,6 +101,10 @@ struct chosen_digest {
     bool matches(cleave::digest_value const& got) const noexcept {
         return !expected || expected->matches(got);
     }
+    std::uint64_t expectation() const noexcept {
+        return (expected ? expected->expectation() : 0) ^
+               (of_pieces ? of_pieces->expectation() : 0);
+    }
     cleave::piece_expectation pieces() const noexcept {
         return of_pieces ? of_pieces->pieces() : cleave::piece_expectation{};
     }
@@ -112,6 +116,55 @@ struct chosen_digest {
     }
 };
 static_assert(cleave::piece_verifier<chosen_digest>);
+
+// A journal that may be told to forget what an earlier run left, or to keep nothing at all.
+struct chosen_journal {
+    cleave::file_journal is;
+    bool from_the_start = false;
+
+    bool keeps(std::string const& target) const noexcept { return is.keeps(target); }
+    std::optional<cleave::resume_state> open(std::string const& target, std::error_code& ec) {
+        auto left = is.open(target, ec);
+        if (!ec && from_the_start && left) {
+            is.store({}, ec);
+            left.reset();
+        }
+        return left;
+    }
+    void store(cleave::resume_state const& s, std::error_code& ec) { is.store(s, ec); }
+    void remove(std::error_code& ec) { is.remove(ec); }
+    bool durable() const noexcept { return is.durable(); }
+    cleave::journal_interval interval() const noexcept { return is.interval(); }
+};
+static_assert(cleave::resume_journal<chosen_journal>);
+
+// Fresh URLs from a command: the first line that it writes.
+struct command_source {
+    std::string command;
+
+    bool available() const noexcept { return !command.empty(); }
+    template <class Handler>
+    void async_fetch(cleave::request const& old, Handler h) const {
+        cleave::blocking_source{[command = command](cleave::request const& r, std::error_code& ec) {
+            return ask(command, r, ec);
+        }}.async_fetch(old, std::move(h));
+    }
+
+  private:
+    static cleave::request ask(std::string const& command, cleave::request fresh,
+                               std::error_code& ec) {
+        std::string line;
+        std::FILE* const pipe = ::popen(command.c_str(), "r");
+        for (int c = 0; pipe != nullptr && (c = std::fgetc(pipe)) != EOF && c != '\n';)
+            line += static_cast<char>(c);
+        if (pipe == nullptr || ::pclose(pipe) != 0 || line.empty())
+            ec = cleave::error::no_fresh_request;
+        else
+            fresh.target = cleave::url::parse(line, ec);
+        return fresh;
+    }
+};
+static_assert(cleave::request_source<command_source>);
 
 // At one go, so that it stays one line whoever else writes there.
 void say(std::string const& text) { std::cerr << "cleave-get: " + text + '\n'; }
@@ -125,6 +178,10 @@ struct options {
     chosen_plan plan;
     std::string sink = "file";
     std::uint64_t rate = 0;
+    cleave::backoff renew;
+    bool from_the_start = false;
+    bool durable = false;
+    std::string renew_command;
     chosen_digest verify;
     std::string digest_name; // "sha-256", or "pieces", for the last line
     bool quiet = false;
@@ -217,12 +274,15 @@ options parse(int argc, char** argv) {
     std::string url;
     std::optional<std::string> plan, size, list, digest, lanes, rate, pieces;
     std::optional<double> connect, stall, deadline;
+    std::optional<std::uint32_t> retries;
     std::vector<std::string> headers;
 
     CLI::App app{"Downloads one object over many connections at a time."};
     app.set_version_flag("--version", std::string{"cleave-get "} + cleave::version_string);
     app.footer("The file appears under its name once it is complete, in place of one that was "
-               "there.\nExit status: 0 done, 1 failed, 2 usage, 130 or 143 interrupted.");
+               "there. Until then\nits bytes are in FILE.part, and what of them is in place in "
+               "FILE.cleave: a run that was\ninterrupted or failed is gone on with by the same "
+               "command.\nExit status: 0 done, 1 failed, 2 usage, 130 or 143 interrupted.");
     auto const add = [&](char const* name, auto& value, char const* type, char const* help) {
         return app.add_option(name, value, help)->type_name(type);
     };
@@ -244,6 +304,11 @@ options parse(int argc, char** argv) {
     add("--connect-timeout", connect, "S", "seconds to resolve and connect, 15 if not given");
     add("--stall-timeout", stall, "S", "seconds without any answer or byte, 30 if not given");
     add("--deadline", deadline, "S", "seconds for the whole download");
+    add("--retries", retries, "N",
+        "tries of a connection in a row, without a byte, before it ends");
+    add("--renew-command", o.renew_command, "CMD", "prints a fresh URL when this one has expired");
+    app.add_flag("--no-resume", o.from_the_start, "begin at the first byte, whatever is there");
+    app.add_flag("--durable", o.durable, "what has come survives a power cut, too");
     add("--header", headers, "HEADER", "request header, 'Name: value'; may be repeated")
         ->allow_extra_args(false);
     app.add_flag("-q", o.quiet, "say nothing but errors");
@@ -262,6 +327,7 @@ options parse(int argc, char** argv) {
         if (digest) parse_digest(*digest, o);
         if (pieces) parse_pieces(*pieces, o);
         for (auto const& text : headers) o.what.headers.push_back(parse_header(text));
+        if (retries) o.renew.tries = o.renew.first_tries = std::min(*retries, 1'000'000U) + 1;
         auto& times = o.what.timeouts;
         if (connect) times.connect = parse_time("--connect-timeout", *connect);
         if (stall) times.head = times.stall = parse_time("--stall-timeout", *stall);
@@ -322,9 +388,11 @@ std::string summary(options const& o, cleave::report const& r) {
     auto const time = in_seconds(r.elapsed);
     auto text = o.target + ": " + in_bytes(r.bytes) + " in " +
                 (time < 60 ? decimal(time, " s") : on_clock(time)) + " (" +
-                in_bytes(static_cast<double>(r.bytes) / std::max(time, 1e-9)) + "/s), " +
-                counted(r.lanes, " lane, ", " lanes, ") +
+                in_bytes(static_cast<double>(r.bytes - r.bytes_resumed) / std::max(time, 1e-9)) +
+                "/s), " + counted(r.lanes, " lane, ", " lanes, ") +
                 counted(r.requests, " request", " requests");
+    text += r.bytes_resumed == 0 ? "" : ", " + in_bytes(r.bytes_resumed) + " were there already";
+    text += r.refreshes == 0 ? "" : ", " + counted(r.refreshes, " fresh URL", " fresh URLs");
     text += r.retries == 0 ? "" : ", " + counted(r.retries, " retry", " retries");
     text += r.steals + r.hedges == 0 ? ""
                                      : ", " + counted(r.steals + r.hedges, " time", " times") +
@@ -464,6 +532,8 @@ json to_json(cleave::identity const& i) {
 // Every field of the report under its own name, times in seconds; "error" only after a failure.
 json to_json(cleave::report const& r) {
     json j{{"bytes", r.bytes},
+           {"bytes_resumed", r.bytes_resumed},
+           {"kept", r.kept},
            {"identity", to_json(r.identity)},
            {"ranges", r.ranges},
            {"length_verified", r.length_verified},
@@ -472,6 +542,11 @@ json to_json(cleave::report const& r) {
            {"connections", r.connections},
            {"requests", r.requests},
            {"retries", r.retries},
+           {"retries_in_place", r.retries_in_place},
+           {"lanes_given_up", r.lanes_given_up},
+           {"refreshes", r.refreshes},
+           {"one_stream", r.one_stream},
+           {"new_versions", r.new_versions},
            {"stale_connections", r.stale_connections},
            {"restarts", r.restarts},
            {"kept_connections", r.kept_connections},
@@ -536,6 +611,11 @@ int exit_code(cleave::report const& r, int signal) {
             .with_plan(o.plan)
             .with_lanes(o.lanes)
             .with_verify(o.verify)
+            .with_renewal(o.renew)
+            .with_journal(chosen_journal{o.durable ? cleave::file_journal{}.durably()
+                                                   : cleave::file_journal{},
+                                         o.from_the_start})
+            .with_source(command_source{o.renew_command})
             .with_pace(cleave::token_bucket{o.rate})
             .with_observer(cleave::on_progress(
                 display.interval(), [&display](cleave::progress const& p) { display.show(p); }))
@@ -574,6 +654,9 @@ int exit_code(cleave::report const& r, int signal) {
     }
     if (report->failed) {
         say(report->failed->message());
+        if (report->kept && !o.quiet)
+            say(in_bytes(report->bytes) + " are kept in " + o.target +
+                ".part; the same command goes on from there");
     } else if (!o.quiet) {
         say(summary(o, *report));
     }

@@ -3,6 +3,7 @@
 // All of cleave, floor by floor. `download.hpp` alone does where no digest is wanted.
 #pragma once
 
+#include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/identity.hpp>
@@ -40,6 +41,7 @@
 
 #include <cleave/renew/backoff.hpp>
 #include <cleave/renew/concept.hpp>
+#include <cleave/renew/give_up.hpp>
 
 #include <cleave/verify/concept.hpp>
 #include <cleave/verify/digest.hpp>
@@ -73,7 +75,20 @@
 #include <cleave/sink/ordered_sink.hpp>
 #include <cleave/sink/tee_sink.hpp>
 
+#include <cleave/journal/concept.hpp>
+#include <cleave/journal/file_journal.hpp>
+#include <cleave/journal/no_journal.hpp>
+#include <cleave/journal/record.hpp>
+#include <cleave/journal/record_journal.hpp>
+#include <cleave/journal/two_slots.hpp>
+
+#include <cleave/source/blocking_source.hpp>
+#include <cleave/source/callback_source.hpp>
+#include <cleave/source/concept.hpp>
+#include <cleave/source/no_source.hpp>
+
 #include <cleave/engine/action.hpp>
+#include <cleave/engine/checked_runs.hpp>
 #include <cleave/engine/engine.hpp>
 #include <cleave/engine/event.hpp>
 #include <cleave/engine/lane.hpp>

@@ -16,6 +16,9 @@
 #include <cleave/driver/download_op.hpp>
 #include <cleave/engine/event.hpp>
 #include <cleave/engine/report.hpp>
+#include <cleave/journal/file_journal.hpp>
+#include <cleave/journal/no_journal.hpp>
+#include <cleave/journal/record_journal.hpp>
 #include <cleave/lanes/adaptive_lanes.hpp>
 #include <cleave/lanes/fixed_lanes.hpp>
 #include <cleave/observe/counters.hpp>
@@ -30,12 +33,16 @@
 #include <cleave/plan/guided.hpp>
 #include <cleave/plan/listed_segments.hpp>
 #include <cleave/renew/backoff.hpp>
+#include <cleave/renew/give_up.hpp>
 #include <cleave/sink/file_sink.hpp>
 #include <cleave/sink/mapped_file_sink.hpp>
 #include <cleave/sink/memory_sink.hpp>
 #include <cleave/sink/null_sink.hpp>
 #include <cleave/sink/ordered_sink.hpp>
 #include <cleave/sink/tee_sink.hpp>
+#include <cleave/source/blocking_source.hpp>
+#include <cleave/source/callback_source.hpp>
+#include <cleave/source/no_source.hpp>
 #include <cleave/verify/no_verification.hpp>
 
 #include <asio/any_io_executor.hpp>
@@ -124,7 +131,8 @@ struct asio_timer {
 template <range_planner Planner = guided, lane_rule LaneRule = fixed_lanes,
           renewal_rule RenewalRule = backoff, content_verifier Verifier = no_verification,
           byte_pacer Pacer = token_bucket, observer Observer = silent,
-          class Connector = tcp_connector, class Timer = asio_timer<std::chrono::steady_clock>,
+          class Connector = tcp_connector, resume_journal Journal = file_journal,
+          request_source Source = no_source, class Timer = asio_timer<std::chrono::steady_clock>,
           class Background = own_thread>
 struct policies {
     using planner_type = Planner;
@@ -134,6 +142,8 @@ struct policies {
     using pacer_type = Pacer;
     using observer_type = Observer;
     using connector_type = Connector;
+    using journal_type = Journal;
+    using source_type = Source;
     using timer_template = Timer;
     using background_type = Background;
     using control_type = cleave::control;
@@ -145,6 +155,8 @@ struct policies {
     Pacer pace{};
     Observer observe{};
     Connector connect{};
+    Journal journal{};
+    Source source{};
     Background background{};
     cleave::control control{};
     engine_windows windows{};
@@ -154,21 +166,24 @@ struct policies {
     [[nodiscard]] auto with_plan(P p) && {
         return std::move(*this).template with<Timer>(
             std::move(p), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// How many lanes: `fixed_lanes`, `adaptive_lanes`, or your own.
     template <lane_rule L>
     [[nodiscard]] auto with_lanes(L l) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(l), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
-    /// After a failure: `backoff`, or your own.
+    /// After a failure: `backoff`, `give_up`, or your own.
     template <renewal_rule R>
     [[nodiscard]] auto with_renewal(R r) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(r), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Are these the right bytes: `no_verification`, `digest`, `piece_digests`, `server_digest`, or
     /// your own.
@@ -176,21 +191,24 @@ struct policies {
     [[nodiscard]] auto with_verify(V v) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(v), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// How fast: `unlimited`, `token_bucket`, or your own.
     template <byte_pacer B>
     [[nodiscard]] auto with_pace(B b) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(b),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Who looks on: `silent`, `on_progress`, `counters`, `log_lines`, `tee_observer`, or your own.
     template <observer O>
     [[nodiscard]] auto with_observer(O o) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(o), std::move(connect), std::move(background));
+            std::move(o), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Streams to servers: `tcp_connector`, or your own.
     template <class C>
@@ -198,7 +216,25 @@ struct policies {
     [[nodiscard]] auto with_connector(C c) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(c), std::move(background));
+            std::move(observe), std::move(c), std::move(journal), std::move(source),
+            std::move(background));
+    }
+    /// What survives a crash: `file_journal`, `record_journal`, `no_journal`, or your own.
+    template <resume_journal J>
+    [[nodiscard]] auto with_journal(J j) && {
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(j), std::move(source),
+            std::move(background));
+    }
+    /// Where a fresh URL comes from: `no_source`, `callback_source`, `blocking_source`, or your
+    /// own.
+    template <request_source S>
+    [[nodiscard]] auto with_source(S s) && {
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(journal), std::move(s),
+            std::move(background));
     }
     /// The clock that rules all waiting; `T` has a member template `type<Executor>`, a timer with
     /// the interface of Asio's `basic_waitable_timer`.
@@ -206,14 +242,16 @@ struct policies {
     [[nodiscard]] auto with_timer() && {
         return std::move(*this).template with<T>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Where blocking work runs: `own_thread`, `same_thread`.
     template <class B>
     [[nodiscard]] auto with_background(B b) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(b));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(b));
     }
     /// The handle by which the download is to be steered.
     [[nodiscard]] policies with_control(cleave::control c) && {
@@ -227,11 +265,13 @@ struct policies {
     }
 
   private:
-    template <class T, class P, class L, class R, class V, class W, class O, class C, class B>
-    [[nodiscard]] auto with(P p, L l, R r, V v, W w, O o, C c, B b) && {
-        return policies<P, L, R, V, W, O, C, T, B>{
-            std::move(p), std::move(l), std::move(r), std::move(v),       std::move(w),
-            std::move(o), std::move(c), std::move(b), std::move(control), windows};
+    template <class T, class P, class L, class R, class V, class W, class O, class C, class J,
+              class S, class B>
+    [[nodiscard]] auto with(P p, L l, R r, V v, W w, O o, C c, J j, S s, B b) && {
+        return policies<P, L, R, V, W, O, C, J, S, T, B>{
+            std::move(p), std::move(l), std::move(r),       std::move(v),
+            std::move(w), std::move(o), std::move(c),       std::move(j),
+            std::move(s), std::move(b), std::move(control), windows};
     }
 };
 

@@ -8,13 +8,120 @@
 
 // All of cleave, floor by floor. `download.hpp` alone does where no digest is wanted.
 
+// ---- cleave/base/crc32c.hpp ----
+
+// CRC-32C (Castagnoli; RFC 9260, appendix A): tells damaged bytes from whole ones. Not against
+// somebody who means harm: that takes a digest.
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+namespace cleave {
+
+namespace detail {
+
+inline constexpr std::uint32_t crc32c_polynomial = 0x82f63b78; // bits reversed
+
+/// tables[k][b]: the remainder of byte b followed by k bytes of zeros.
+inline constexpr auto crc32c_tables = [] {
+    std::array<std::array<std::uint32_t, 256>, 8> t{};
+    for (std::uint32_t b = 0; b != 256; ++b) {
+        std::uint32_t crc = b;
+        for (int i = 0; i != 8; ++i) crc = (crc >> 1U) ^ ((crc & 1U) != 0 ? crc32c_polynomial : 0);
+        t[0][b] = crc;
+    }
+    for (std::size_t k = 1; k != 8; ++k)
+        for (std::size_t b = 0; b != 256; ++b)
+            t[k][b] = (t[k - 1][b] >> 8U) ^ t[0][t[k - 1][b] & 0xffU];
+    return t;
+}();
+
+[[nodiscard]] inline std::uint32_t crc32c_by_table(std::byte const* at, std::size_t n,
+                                                   std::uint32_t crc) noexcept {
+    auto const& t = crc32c_tables;
+    auto const byte = [&at](std::size_t i) { return std::to_integer<std::uint32_t>(at[i]); };
+    for (; n >= 8; n -= 8, at += 8) {
+        crc ^= byte(0) | byte(1) << 8U | byte(2) << 16U | byte(3) << 24U;
+        crc = t[7][crc & 0xffU] ^ t[6][(crc >> 8U) & 0xffU] ^ t[5][(crc >> 16U) & 0xffU] ^
+              t[4][crc >> 24U] ^ t[3][byte(4)] ^ t[2][byte(5)] ^ t[1][byte(6)] ^ t[0][byte(7)];
+    }
+    for (; n != 0; --n, ++at) crc = (crc >> 8U) ^ t[0][(crc ^ byte(0)) & 0xffU];
+    return crc;
+}
+
+// One instruction for eight bytes, where the processor has it.
+#if defined(__x86_64__) && defined(__GNUC__)
+[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t
+crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexcept {
+    std::uint64_t wide = crc;
+    for (; n >= 8; n -= 8, at += 8) {
+        std::uint64_t eight = 0;
+        std::memcpy(&eight, at, 8);
+        wide = __builtin_ia32_crc32di(wide, eight);
+    }
+    crc = static_cast<std::uint32_t>(wide);
+    for (; n != 0; --n, ++at)
+        crc = __builtin_ia32_crc32qi(crc, std::to_integer<unsigned char>(*at));
+    return crc;
+}
+[[nodiscard]] inline bool crc32c_has_processor() noexcept {
+    static bool const has = __builtin_cpu_supports("sse4.2") != 0;
+    return has;
+}
+#else
+[[nodiscard]] inline std::uint32_t crc32c_by_processor(std::byte const* at, std::size_t n,
+                                                       std::uint32_t crc) noexcept {
+    return crc32c_by_table(at, n, crc);
+}
+[[nodiscard]] inline bool crc32c_has_processor() noexcept { return false; }
+#endif
+
+/// Polynomials modulo the CRC's own, bits reversed: the product of two of them.
+[[nodiscard]] constexpr std::uint32_t crc32c_multiply(std::uint32_t a, std::uint32_t b) noexcept {
+    std::uint32_t product = 0;
+    for (std::uint32_t bit = 0x80000000U; bit != 0; bit >>= 1U) {
+        if ((a & bit) != 0) product ^= b;
+        b = (b >> 1U) ^ ((b & 1U) != 0 ? crc32c_polynomial : 0);
+    }
+    return product;
+}
+
+} // namespace detail
+
+/// The CRC-32C of `bytes`; or, given that of the bytes before them, of both.
+[[nodiscard]] inline std::uint32_t crc32c(std::span<std::byte const> bytes,
+                                          std::uint32_t before = 0) noexcept {
+    return ~(detail::crc32c_has_processor()
+                 ? detail::crc32c_by_processor(bytes.data(), bytes.size(), ~before)
+                 : detail::crc32c_by_table(bytes.data(), bytes.size(), ~before));
+}
+
+/// The CRC-32C of two runs of bytes one behind the other, from that of each and the length of the
+/// second.
+[[nodiscard]] constexpr std::uint32_t crc32c_join(std::uint32_t first, std::uint32_t second,
+                                                  std::uint64_t second_size) noexcept {
+    // x^(8 * size), by squaring x^8; x^0 has the highest bit.
+    std::uint32_t power = 0x80000000U >> 8U;
+    std::uint32_t shift = 0x80000000U;
+    for (; second_size != 0; second_size >>= 1U) {
+        if ((second_size & 1U) != 0) shift = detail::crc32c_multiply(shift, power);
+        power = detail::crc32c_multiply(power, power);
+    }
+    return detail::crc32c_multiply(shift, first) ^ second;
+}
+
+} // namespace cleave
+
 // ---- cleave/base/error.hpp ----
 
 // The library's own errors, each with a message that says what happened and what to do about it,
 // and the causes by which callers and renewal rules sort errors without listing codes.
 // Knows no codes of the resolver, OpenSSL or the disk: whoever meets those classifies them.
 
-#include <cstdint>
 #include <string>
 #include <system_error>
 
@@ -76,6 +183,8 @@ enum class error {
     object_changed = 400,
     size_changed,
     digest_mismatch,
+    bytes_differ,
+    object_unstable,
 
     // The server says no, for now or for good.
     redirected = 500,
@@ -89,6 +198,8 @@ enum class error {
     too_many_requests,
     server_busy,
     server_error,
+    request_expires,
+    no_fresh_request,
 
     // The connection.
     connect_timeout = 600,
@@ -150,10 +261,14 @@ enum class cause {
 
     case error::unauthorized:
     case error::forbidden:
-    case error::gone: return cause::renewable;
+    case error::gone:
+    case error::request_expires:
+    case error::no_fresh_request: return cause::renewable;
 
     case error::object_changed:
-    case error::size_changed: return cause::identity_changed;
+    case error::size_changed:
+    case error::bytes_differ:
+    case error::object_unstable: return cause::identity_changed;
 
     case error::target_is_directory:
     case error::target_not_regular:
@@ -339,6 +454,12 @@ enum class cause {
     case error::size_changed:
         return "the object's size changed on the server while it was downloaded; start again to "
                "get the new version";
+    case error::bytes_differ:
+        return "the server sends other bytes than those of an earlier reply, under the same name "
+               "and validator; start again, and give a digest to be sure";
+    case error::object_unstable:
+        return "the object changed again and again, or the servers behind this name disagree about "
+               "it; use one lane and one server, or give a digest";
     case error::digest_mismatch:
         return "the bytes received do not have the digest that was expected; nothing was put under "
                "the final name; check the digest and the source";
@@ -361,6 +482,11 @@ enum class cause {
     case error::too_many_requests:
         return "the server says there are too many requests (429); wait, or use fewer lanes";
     case error::server_busy: return "the server is busy (503); wait, or use fewer lanes";
+    case error::no_fresh_request:
+        return "no fresh URL could be had; check the command, the service or the function that is "
+               "asked for one";
+    case error::request_expires:
+        return "the URL is about to expire, and there is no fresh one; get a fresh URL";
     case error::server_error: return "the server failed (5xx); wait and try again";
 
     case error::connect_timeout:
@@ -475,6 +601,7 @@ struct std::is_error_condition_enum<cleave::cause> : std::true_type {};
 // One thing that went wrong: the code, what kind of cause it is, where it happened, and what the
 // server said with it. Renewal rules decide by it, the report keeps it.
 
+#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <utility>
@@ -536,6 +663,11 @@ struct failure {
             return where == phase::sink ? "choose a target that may be written, or change its "
                                           "permissions"
                                         : "check firewall and permissions";
+#if defined(EDQUOT)
+        if (code == std::error_code{EDQUOT, std::generic_category()} ||
+            code == std::error_code{EDQUOT, std::system_category()})
+            return "make room within the disk quota, or have it raised, and try again";
+#endif
         if (code == std::errc::read_only_file_system)
             return "choose a target on a file system that can be written";
         if (code == std::errc::no_such_file_or_directory && where == phase::sink)
@@ -708,7 +840,6 @@ struct lease {
 // relative references, and knows nothing of requests or files.
 
 #include <charconv>
-#include <cstddef>
 #include <string_view>
 
 namespace cleave {
@@ -1118,6 +1249,13 @@ struct request {
     /// object is taken as its end.
     std::optional<segment> part;
     cleave::timeouts timeouts;
+    /// How long `target` may be used, where it is signed for a time: counted from the start of the
+    /// download, or from when a request source gave it. Shortly before that a fresh one is asked
+    /// for, where one can be had.
+    std::optional<std::chrono::nanoseconds> valid_for;
+    /// How often the download may begin again because the object has changed on the server. Without
+    /// leave, that ends it.
+    std::uint32_t new_versions = 0;
     /// Objects larger than this are refused before a byte is written.
     std::uint64_t max_size = std::uint64_t{1} << 62;
     /// Seed of the jitter in waiting times, so that a run can be repeated; 0 takes a random one.
@@ -1350,8 +1488,6 @@ inline constexpr char const* version_string = "0.1.0";
 // without regard to case, white space, decimal numbers, comma-separated lists. Knows no field by
 // name, and no locale.
 
-#include <array>
-
 namespace cleave::detail {
 
 inline constexpr std::uint8_t http_token = 1;
@@ -1563,8 +1699,6 @@ constexpr std::optional<std::int64_t> parse_http_date(std::string_view text) noe
 // Reads the head of a reply, status line and fields, from bytes that arrive in any portions, and
 // skips interim replies. Accepts less than some servers send, on purpose: two readers must not see
 // two messages in the same bytes. Knows no field by name, nothing of bodies, and no sockets.
-
-#include <span>
 
 namespace cleave {
 
@@ -2853,8 +2987,6 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
 
 #include <sys/mman.h>
 
-#include <cerrno>
-
 namespace cleave {
 
 /// The first bytes of a file as memory that is shared with it: what is put there is in the file.
@@ -2867,16 +2999,18 @@ namespace cleave {
 class mapping {
   public:
     mapping() = default;
-    /// `size` bytes of the file open at `fd` for reading and writing. A size that memory cannot
-    /// have is `errc::value_too_large`; of 0 bytes it is empty.
-    mapping(int fd, std::uint64_t size, std::error_code& ec) {
+    /// `size` bytes of the file open at `fd` for reading and writing, or for reading where
+    /// `read_only`: then a store is a fault. A size that memory cannot have is
+    /// `errc::value_too_large`; of 0 bytes it is empty.
+    mapping(int fd, std::uint64_t size, std::error_code& ec, bool read_only = false) {
         if (!std::in_range<std::size_t>(size)) {
             ec = std::make_error_code(std::errc::value_too_large);
             return;
         }
         auto const n = static_cast<std::size_t>(size);
         if (n == 0) return;
-        void* const at = ::mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        int const protection = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+        void* const at = ::mmap(nullptr, n, protection, MAP_SHARED, fd, 0);
         if (at == MAP_FAILED)
             fail(ec);
         else
@@ -2944,6 +3078,12 @@ namespace cleave {
 /// |---------------------------|----------------------------------------------------------------|
 /// | `f.check_target(t, ec)`   | may a file be put at path `t`? changes nothing                 |
 /// | `f.open_partial(p, ec)`   | creates or takes over `p`, locks it, makes it empty            |
+/// | `f.reopen_partial(p, ec)` | takes over `p` as it is, and locks it; none there: ENOENT      |
+/// | `f.open_finished(t, ec)`  | opens target `t` to be read only: `discard` leaves it, and a   |
+/// |                           | mapping of it is read-only; none there: ENOENT                 |
+/// | `f.open_journal(p, ec)`   | creates `p` for its owner only, or takes it over as it is, and |
+/// |                           | locks it                                                       |
+/// | `f.size(ec)`              | its length in bytes                                            |
 /// | `f.allocate(size, ec)`    | room for `size` bytes; where that cannot be had beforehand, ok |
 /// | `f.write_at(off, b, ec)`  | writes all of `b` at `off`                                     |
 /// | `f.read_at(off, b, ec)`   | fills `b` from `off`; a short file is an error                 |
@@ -2951,6 +3091,7 @@ namespace cleave {
 /// | `f.sync(ec)`              | what was written survives a power cut                          |
 /// | `f.publish(t, ec)`        | the partial becomes `t`, whole, in one step, durably           |
 /// | `f.discard()`             | removes the partial if it is still ours, and closes            |
+/// | `f.close()`               | closes it and leaves it where it is                            |
 ///
 /// `read_at` may run beside `write_at` for other bytes. Models: `posix_file`.
 template <class F>
@@ -2960,6 +3101,10 @@ concept file = std::move_constructible<F> &&
                         std::error_code& ec) {
                    f.check_target(path, ec);
                    f.open_partial(path, ec);
+                   f.reopen_partial(path, ec);
+                   f.open_finished(path, ec);
+                   f.open_journal(path, ec);
+                   { f.size(ec) } -> std::same_as<std::uint64_t>;
                    f.allocate(offset, ec);
                    f.write_at(offset, from, ec);
                    f.read_at(offset, to, ec);
@@ -2967,6 +3112,7 @@ concept file = std::move_constructible<F> &&
                    f.sync(ec);
                    f.publish(path, ec);
                    { f.discard() } noexcept;
+                   { f.close() } noexcept;
                };
 
 /// A file `f` that can also be memory.
@@ -2995,18 +3141,27 @@ concept mappable_file = file<F> && requires(F& f, std::uint64_t size, std::error
 
 namespace cleave {
 
-/// A partial file on a POSIX system. Move-only; closing it leaves the file where it is.
+/// A file on a POSIX system: a partial, a finished file, or a journal. Move-only; closing it leaves
+/// the file where it is.
 ///
-/// The partial is never opened through a symbolic link, and is locked (`flock`) as long as it is
-/// open, so that a second process finds `error::target_busy`.
+/// Nothing is opened through a symbolic link or waited for, and what is no regular file is refused
+/// by name. Partials and journals have no second name, and are locked (`flock`) as long as they are
+/// open, so that a second process finds `error::target_busy`. A finished file is read only: writing
+/// is `errc::bad_file_descriptor`, and `discard` only closes it.
+///
+/// The first `sync` after opening also syncs the directory, so that the name survives a power cut:
+/// who created or renamed the file may have been killed before that.
 class posix_file {
   public:
     posix_file() = default;
     posix_file(posix_file&& other) noexcept
-        : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+        : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)),
+          finished_(other.finished_), name_synced_(other.name_synced_) {}
     posix_file& operator=(posix_file&& other) noexcept {
         std::swap(fd_, other.fd_);
         std::swap(path_, other.path_);
+        std::swap(finished_, other.finished_);
+        std::swap(name_synced_, other.name_synced_);
         return *this;
     }
     ~posix_file() { close(); }
@@ -3028,41 +3183,32 @@ class posix_file {
     }
 
     void open_partial(std::string const& path, std::error_code& ec) {
-        // Between opening and locking, another process may publish or remove what we opened.
-        // Then the name leads elsewhere, and we open again.
-        for (int i = 0; i != max_open_races; ++i) {
+        take(path, O_CREAT, 0666, ec);
+        if (!ec) resize(0, ec);
+    }
+
+    void reopen_partial(std::string const& path, std::error_code& ec) { take(path, 0, 0, ec); }
+
+    void open_finished(std::string const& target, std::error_code& ec) {
+        open_regular(target, O_RDONLY, 0, ec);
+        finished_ = true;
+    }
+
+    void open_journal(std::string const& path, std::error_code& ec) {
+        take(path, O_CREAT, owner_only, ec);
+        if (ec) return;
+        struct stat opened {};
+        if (::fstat(fd_, &opened) != 0 ||
+            ((opened.st_mode & ~owner_only & all_modes) != 0 && ::fchmod(fd_, owner_only) != 0)) {
+            fail(ec);
             close();
-            path_ = path;
-            fd_ =
-                ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-            if (fd_ < 0) {
-                ec = errno == ELOOP ? make_error_code(error::target_not_regular) : last_error();
-                return;
-            }
-            struct stat opened {};
-            if (::fstat(fd_, &opened) != 0) {
-                fail(ec);
-                return close();
-            }
-            // A second name means that it is somebody's file, not a partial of ours.
-            if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1) {
-                close();
-                ec = error::target_not_regular;
-                return;
-            }
-            if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-                bool const busy = errno == EWOULDBLOCK;
-                if (!busy)
-                    ec = last_error();
-                else
-                    ec = error::target_busy;
-                close();
-                return;
-            }
-            if (is_at(path)) return resize(0, ec);
         }
-        close();
-        ec = error::target_busy;
+    }
+
+    [[nodiscard]] std::uint64_t size(std::error_code& ec) const {
+        struct stat opened {};
+        if (::fstat(fd_, &opened) != 0) fail(ec);
+        return static_cast<std::uint64_t>(opened.st_size);
     }
 
     void allocate(std::uint64_t size, std::error_code& ec) {
@@ -3120,7 +3266,7 @@ class posix_file {
     }
 
     [[nodiscard]] mapping map(std::uint64_t size, std::error_code& ec) const {
-        return {fd_, size, ec};
+        return {fd_, size, ec, finished_};
     }
 
     void resize(std::uint64_t size, std::error_code& ec) {
@@ -3135,6 +3281,12 @@ class posix_file {
     void sync(std::error_code& ec) {
         while (::fsync(fd_) != 0)
             if (errno != EINTR) return fail(ec);
+        if (name_synced_) return;
+        int const directory = open_directory_of(path_, ec);
+        if (ec) return;
+        sync_directory(directory, ec);
+        ::close(directory);
+        name_synced_ = !ec;
     }
 
     void publish(std::string const& target, std::error_code& ec) {
@@ -3146,9 +3298,8 @@ class posix_file {
         }
         // A rename is durable once the directory is. It is opened first: a directory that cannot be
         // synced must be found while the old file still stands.
-        int const directory =
-            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory < 0) return fail(ec);
+        int const directory = open_directory_of(target, ec);
+        if (ec) return;
         if (::rename(path_.c_str(), target.c_str()) != 0)
             fail(ec);
         else
@@ -3158,12 +3309,18 @@ class posix_file {
     }
 
     void discard() noexcept {
-        if (fd_ >= 0 && is_at(path_)) ::unlink(path_.c_str());
+        if (fd_ >= 0 && !finished_ && is_at(path_)) ::unlink(path_.c_str());
         close();
+    }
+
+    void close() noexcept {
+        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     }
 
   private:
     static constexpr int max_open_races = 16;
+    static constexpr mode_t owner_only = 0600;
+    static constexpr mode_t all_modes = 07777;
     static constexpr std::uint64_t max_size =
         static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
 
@@ -3172,8 +3329,54 @@ class posix_file {
     }
     static void fail(std::error_code& ec) noexcept { ec = last_error(); }
 
-    void close() noexcept {
-        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    // Opens a regular file under that very name, without waiting for anybody.
+    void open_regular(std::string const& path, int flags, mode_t mode, std::error_code& ec) {
+        close();
+        path_ = path;
+        finished_ = false;
+        name_synced_ = false;
+        fd_ = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+        struct stat opened {};
+        if (fd_ < 0) {
+            // A link is ELOOP, a socket ENXIO.
+            if (errno == ELOOP || errno == ENXIO)
+                ec = error::target_not_regular;
+            else if (errno == EISDIR)
+                ec = error::target_is_directory;
+            else
+                fail(ec);
+            return;
+        }
+        if (::fstat(fd_, &opened) != 0)
+            fail(ec);
+        else if (S_ISDIR(opened.st_mode))
+            ec = error::target_is_directory;
+        else if (!S_ISREG(opened.st_mode))
+            ec = error::target_not_regular;
+        if (ec) close();
+    }
+
+    // Opens a file to be written, and locks it.
+    void take(std::string const& path, int flags, mode_t mode, std::error_code& ec) {
+        // Between opening and locking, another process may publish or remove what we opened.
+        // Then the name leads elsewhere, and we open again.
+        for (int i = 0; i != max_open_races; ++i) {
+            open_regular(path, O_RDWR | flags, mode, ec);
+            if (ec) return;
+            struct stat opened {};
+            // A second name means that it is somebody's file, not one of ours.
+            if (::fstat(fd_, &opened) != 0)
+                fail(ec);
+            else if (opened.st_nlink > 1)
+                ec = error::target_not_regular;
+            else if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
+                ec = errno == EWOULDBLOCK ? make_error_code(error::target_busy) : last_error();
+            else if (is_at(path))
+                return;
+            if (ec) return close();
+        }
+        close();
+        ec = error::target_busy;
     }
 
     // Whether `path` still leads to the file that is open here.
@@ -3194,6 +3397,13 @@ class posix_file {
         }
     }
 
+    [[nodiscard]] static int open_directory_of(std::string const& target, std::error_code& ec) {
+        int const directory =
+            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0) fail(ec);
+        return directory;
+    }
+
     [[nodiscard]] static std::string directory_of(std::string const& target) {
         auto const slash = target.find_last_of('/');
         if (slash == std::string::npos) return ".";
@@ -3202,6 +3412,8 @@ class posix_file {
 
     int fd_ = -1;
     std::string path_;
+    bool finished_ = false;
+    bool name_synced_ = false;
 };
 
 static_assert(mappable_file<posix_file>);
@@ -3879,7 +4091,8 @@ static_assert(lane_rule<fixed_lanes>);
 
 // ---- cleave/renew/backoff.hpp ----
 
-// Waits longer after each failure in a row, by a random share, and stops after so many.
+// Waits longer after each failure in a row, by a random share, and stops after so many, or when all
+// lanes together have failed too often for what they bring.
 
 // ---- cleave/renew/concept.hpp ----
 
@@ -3895,16 +4108,27 @@ struct renewal_state {
     /// New bytes that the failed attempt brought.
     std::uint64_t bytes = 0;
     /// Until the deadline of the whole download, if it has one.
-    std::optional<std::chrono::nanoseconds> time_left;
+    std::optional<std::chrono::nanoseconds> time_left{};
     /// Random bits for jitter, from the seed of the request.
     std::uint64_t random = 0;
+    /// New bytes of the whole download, over all lanes, and how long ago the last one came; since
+    /// the start where none has come.
+    std::uint64_t received = 0;
+    std::chrono::nanoseconds idle{0};
+    /// Whether a server has told what the object is.
+    bool object_known = false;
+    /// Whether a fresh request can be had, and how many have been had since the last new byte.
+    bool can_refresh = false;
+    std::uint32_t refreshed = 0;
 };
 
 /// A renewal rule's answer.
 struct renewal {
     enum class answer : std::uint8_t {
-        again,   ///< go on, on a new connection, after `after`
-        give_up, ///< this lane ends; the download too, unless other lanes still go
+        again,         ///< go on after `after`, over the same connection where that still serves
+        elsewhere,     ///< go on after `after`, over a new connection
+        fresh_request, ///< go on with a fresh URL or fresh credentials, as soon as they are there
+        give_up,       ///< this lane ends; the download too, unless other lanes still go
     };
     answer is = answer::give_up;
     std::chrono::nanoseconds after{0};
@@ -3920,11 +4144,16 @@ struct renewal {
 ///
 /// Laws:
 /// 1. Every run of failures that brings no byte ends in `give_up`.
-/// 2. `after` is never negative, and never ends before the server's `Retry-After`.
+/// 2. `after` is never negative, and of `again` and `elsewhere` never ends before the server's
+///    `Retry-After`.
+/// 3. `fresh_request` is an answer only where one can be had. Any other answer than that or
+///    `give_up` to a cause `renewable` counts as `give_up`.
 ///
 /// Not asked where going on is pointless whatever the rule: causes `configuration`, `permanent`,
-/// `identity_changed`, `storage` and `cancelled` end the download at once.
-/// Called on the download's strand; must not block or allocate. Models: `backoff`.
+/// `identity_changed`, `storage` and `cancelled` end the download at once, and so does `renewable`
+/// where no fresh request can be had. While no lane receives anything, one at a time finds out
+/// whether the server is back; the others wait for it.
+/// Called on the download's strand; must not block or allocate. Models: `backoff`, `give_up`.
 template <class R>
 concept renewal_rule = std::move_constructible<R> && requires(R& r, renewal_state const& s) {
     { r.decide(s) } noexcept -> std::same_as<renewal>;
@@ -3934,23 +4163,77 @@ concept renewal_rule = std::move_constructible<R> && requires(R& r, renewal_stat
 
 namespace cleave {
 
+namespace detail {
+
+/// Tokens, so many at most, that failures cost and received bytes give back. Full at the start.
+class retry_tokens {
+  public:
+    /// One is given back for each `bytes_a_token`, of which 0 counts as 1.
+    constexpr void earn(std::uint64_t received, std::uint64_t bytes_a_token) noexcept {
+        counted_ = std::min(counted_, received); // it may have begun again
+        bytes_a_token = std::max<std::uint64_t>(bytes_a_token, 1);
+        std::uint64_t const earned = (received - counted_) / bytes_a_token;
+        counted_ += earned * bytes_a_token;
+        spent_ -= std::min(spent_, earned);
+    }
+    /// False, and nothing spent, where there is none left.
+    [[nodiscard]] constexpr bool spend(std::uint64_t most) noexcept {
+        if (spent_ >= most) return false;
+        ++spent_;
+        return true;
+    }
+
+  private:
+    std::uint64_t spent_ = 0;
+    std::uint64_t counted_ = 0; // of the bytes received, those that have given back a token
+};
+
+} // namespace detail
+
 /// Exponential backoff with full jitter: before try n a random time between 0 and
 /// `first * 2^(n-1)`, at most `longest`. A lane that had been delivering goes on at once.
+///
+/// All lanes share the tokens of one bucket. Once it is empty, each lane that fails is given up, so
+/// that those that cost tries and bring nothing go, and those that bring bytes stay.
+///
+/// Goes on over the same connection only after a reply that says no for now: 429, 503 and the other
+/// 5xx. Where the URL or the credentials are refused, asks for a fresh request.
 struct backoff {
     /// Failures in a row, without a byte between them, after which a lane is given up.
-    std::uint32_t tries = 5;
+    std::uint32_t tries = 8;
+    /// No more than these as long as no server has told what the object is: then it is likelier
+    /// that the address is wrong than that the network is.
+    std::uint32_t first_tries = 4;
     std::chrono::nanoseconds first = std::chrono::milliseconds{200};
     std::chrono::nanoseconds longest = std::chrono::seconds{20};
     /// The longest `Retry-After` that is waited for; a longer one is given up on.
     std::chrono::nanoseconds patience = std::chrono::minutes{10};
+    /// How long the whole download may go without a byte, the wait to come included.
+    std::chrono::nanoseconds without_progress = std::chrono::minutes{10};
     /// An attempt that brought this many bytes is followed by the next without waiting.
     std::uint64_t delivering = std::uint64_t{16} << 10;
+    /// Tokens in the bucket at the start, and at most. Going on costs one after an attempt that
+    /// brought nothing.
+    std::uint32_t tokens = 64;
+    /// New bytes of the whole download that give one back.
+    std::uint64_t bytes_a_token = std::uint64_t{256} << 10;
+    /// Fresh requests in a row, without a byte between them.
+    std::uint32_t fresh = 1;
+    /// The bucket; not a setting.
+    detail::retry_tokens bucket{};
 
-    [[nodiscard]] constexpr renewal decide(renewal_state const& s) const noexcept {
+    [[nodiscard]] renewal decide(renewal_state const& s) noexcept {
         using answer = renewal::answer;
-        if (s.tries >= tries) return {answer::give_up};
+        bucket.earn(s.received, bytes_a_token);
+        if (s.what.kind == cause::renewable) {
+            bool const may = s.can_refresh && s.refreshed < fresh && in_time(s, {});
+            return {may ? answer::fresh_request : answer::give_up};
+        }
+        if (s.tries >= (s.object_known ? tries : std::min(tries, first_tries)))
+            return {answer::give_up};
+        bool const delivered = s.bytes >= delivering;
         auto wait = std::chrono::nanoseconds{0};
-        if (s.bytes < delivering) wait = jitter(std::max<std::uint32_t>(s.tries, 1), s.random);
+        if (!delivered) wait = jitter(std::max<std::uint32_t>(s.tries, 1), s.random);
         if (s.what.retry_after) {
             // In whole seconds: in nanoseconds what a server asks for may not be countable.
             auto const asked = *s.what.retry_after;
@@ -3958,11 +4241,22 @@ struct backoff {
             if (asked > std::chrono::floor<std::chrono::seconds>(most)) return {answer::give_up};
             wait += std::max(asked, std::chrono::seconds{0});
         }
-        if (s.time_left && wait >= *s.time_left) return {answer::give_up};
-        return {answer::again, wait};
+        if (!in_time(s, wait)) return {answer::give_up};
+        if (s.bytes == 0 && !bucket.spend(tokens)) return {answer::give_up};
+        return {says_not_now(s.what) ? answer::again : answer::elsewhere, wait};
     }
 
   private:
+    [[nodiscard]] constexpr bool in_time(renewal_state const& s,
+                                         std::chrono::nanoseconds wait) const noexcept {
+        if (s.time_left && wait >= *s.time_left) return false;
+        return s.idle <= without_progress && wait <= without_progress - s.idle;
+    }
+    // A whole reply came, so that there is nothing wrong with the connection.
+    [[nodiscard]] static bool says_not_now(failure const& what) noexcept {
+        return what.code == error::too_many_requests || what.code == error::server_busy ||
+               what.code == error::server_error;
+    }
     [[nodiscard]] constexpr std::chrono::nanoseconds jitter(std::uint32_t n,
                                                             std::uint64_t random) const noexcept {
         std::chrono::nanoseconds most = std::min(first, longest);
@@ -3975,6 +4269,23 @@ struct backoff {
 };
 
 static_assert(renewal_rule<backoff>);
+
+} // namespace cleave
+
+// ---- cleave/renew/give_up.hpp ----
+
+// No second try.
+
+namespace cleave {
+
+/// The first failure ends the lane. For callers that try again themselves.
+struct give_up {
+    [[nodiscard]] constexpr renewal decide(renewal_state const&) const noexcept {
+        return {renewal::answer::give_up};
+    }
+};
+
+static_assert(renewal_rule<give_up>);
 
 } // namespace cleave
 
@@ -4051,6 +4362,14 @@ struct piece_expectation {
 /// | `v.learn(f)`   | told the Repr-Digest of the first accepted reply, empty where there is   |
 /// |                | none, `std::string_view`; an `std::error_code` ends the download         |
 ///
+/// Optional, for going on after a crash:
+///
+/// | expression          | meaning                                                             |
+/// |---------------------|---------------------------------------------------------------------|
+/// | `v.expectation()`   | const: tells which bytes are expected: the same for the same digest |
+/// |                     | or digests, another one for others, 0 for none, `std::uint64_t`;    |
+/// |                     | `noexcept`                                                          |
+///
 /// Laws:
 /// 1. `wanted()` is the same at every call, but that `learn` may change it.
 /// 2. When `wanted()`, no download ends well unless `matches` has said yes to the digest of
@@ -4096,6 +4415,25 @@ template <content_verifier V>
     else
         return {};
 }
+
+/// What a verifier expects, as a number that outlives the process; 0 where it does not say.
+template <content_verifier V>
+[[nodiscard]] constexpr std::uint64_t expectation_of(V const& v) noexcept {
+    if constexpr (requires { { v.expectation() } noexcept -> std::same_as<std::uint64_t>; })
+        return v.expectation();
+    else
+        return 0;
+}
+
+namespace detail {
+/// FNV-1a of these bytes, behind those that made `from`; never 0.
+[[nodiscard]] constexpr std::uint64_t expectation_hash(std::span<std::byte const> bytes,
+                                                       std::uint64_t from) noexcept {
+    for (std::byte const b : bytes)
+        from = (from ^ std::to_integer<std::uint64_t>(b)) * 0x100000001b3U;
+    return from == 0 ? 1 : from;
+}
+} // namespace detail
 
 } // namespace cleave
 
@@ -4147,6 +4485,11 @@ namespace detail {
         if (c == -1) return true;
     }
 }
+/// What the hash of an expectation begins with: the algorithm, by its name.
+[[nodiscard]] inline std::uint64_t expectation_basis(digest_algorithm a) noexcept {
+    std::string_view const name = to_string(a);
+    return expectation_hash(std::as_bytes(std::span{name}), 0xcbf29ce484222325U);
+}
 } // namespace detail
 
 /// Reads an algorithm's name as manifests write it: "sha-256", "SHA256", "Sha_256".
@@ -4195,6 +4538,10 @@ class basic_digest {
     }
     [[nodiscard]] Hasher make_hasher() const { return Hasher{algorithm_}; }
     [[nodiscard]] bool matches(digest_value const& got) const noexcept { return expected_ == got; }
+    [[nodiscard]] std::uint64_t expectation() const noexcept {
+        if (!expected_) return 0;
+        return detail::expectation_hash(expected_->view(), detail::expectation_basis(algorithm_));
+    }
 
   private:
     digest_algorithm algorithm_;
@@ -4387,6 +4734,11 @@ class basic_piece_digests {
     }
     [[nodiscard]] bool matches(digest_value const& got) const noexcept {
         return !whole_ || whole_->matches(got);
+    }
+    [[nodiscard]] std::uint64_t expectation() const noexcept {
+        std::uint64_t const pieces = detail::expectation_hash(
+            list_.digests, detail::expectation_basis(list_.algorithm) ^ list_.piece_size);
+        return whole_ ? pieces ^ whole_->expectation() : pieces;
     }
 
     [[nodiscard]] piece_expectation pieces() const noexcept {
@@ -4830,11 +5182,47 @@ struct object_known {
     bool ranges = true;
 };
 
-/// An attempt of a lane failed. `again_after` says when it goes on; without, it was given up.
+/// What comes after a failure: one step down from where it was, and no further than needed.
+enum class next_step : std::uint8_t {
+    same_connection, ///< the lane asks again over the connection it has
+    new_connection,  ///< the lane connects again
+    fresh_request,   ///< all lanes go on with a fresh URL or credentials
+    fewer_lanes,     ///< the lane is given up, others go on
+    one_stream,      ///< one lane fetches all of it, without ranges
+    new_version,     ///< the download begins again, with the object as it is now
+    none,            ///< the download ends
+};
+
+[[nodiscard]] constexpr char const* to_string(next_step s) noexcept {
+    switch (s) {
+    case next_step::same_connection: return "same connection";
+    case next_step::new_connection: return "new connection";
+    case next_step::fresh_request: return "fresh request";
+    case next_step::fewer_lanes: return "fewer lanes";
+    case next_step::one_stream: return "one stream";
+    case next_step::new_version: return "new version";
+    case next_step::none: return "none";
+    }
+    return "unknown";
+}
+
+/// An attempt of a lane failed, and what comes next. `again_after` says when it goes on, where that
+/// is known.
 struct attempt_failed {
     lane_id lane = 0;
     failure const& what;
     std::optional<std::chrono::nanoseconds> again_after;
+    next_step next = next_step::none;
+};
+
+/// Bytes of an earlier run are in place, and count; what is missing follows.
+struct download_resumed {
+    std::uint64_t bytes = 0;
+};
+
+/// There is a fresh request, or, where `failed` says why, there is none.
+struct request_refreshed {
+    std::error_code failed{};
 };
 
 /// An idle lane took the end of what a slow one holds, or, after a hedge, all that it had left.
@@ -4902,8 +5290,9 @@ struct download_ended {
 /// | expression     | meaning                                                                   |
 /// |----------------|---------------------------------------------------------------------------|
 /// | `o.on(e)`      | told of `e`: `lane_connected`, `segment_asked`, `object_known`,           |
-/// |                | `attempt_failed`, `bytes_stolen`, `piece_failed`, `download_paused`,      |
-/// |                | `progress`, `download_ended`; `noexcept`                                  |
+/// |                | `attempt_failed`, `download_resumed`, `request_refreshed`,                |
+/// |                | `bytes_stolen`, `piece_failed`, `download_paused`, `progress`,            |
+/// |                | `download_ended`; `noexcept`                                              |
 /// | `o.interval()` | how often it wants `progress`, `std::chrono::nanoseconds`; 0 is never     |
 /// | `o.step()`     | optional: wants `progress` also after so many new bytes, `std::uint64_t`; |
 /// |                | 0 is never; `noexcept`                                                    |
@@ -4915,12 +5304,15 @@ template <class O>
 concept observer =
     std::move_constructible<O> &&
     requires(O& o, lane_connected const& c, segment_asked const& a, object_known const& k,
-             attempt_failed const& f, bytes_stolen const& s, piece_failed const& i,
-             download_paused const& z, progress const& p, download_ended const& e) {
+             attempt_failed const& f, download_resumed const& r, request_refreshed const& q,
+             bytes_stolen const& s, piece_failed const& i, download_paused const& z,
+             progress const& p, download_ended const& e) {
         { o.on(c) } noexcept;
         { o.on(a) } noexcept;
         { o.on(k) } noexcept;
         { o.on(f) } noexcept;
+        { o.on(r) } noexcept;
+        { o.on(q) } noexcept;
         { o.on(s) } noexcept;
         { o.on(i) } noexcept;
         { o.on(z) } noexcept;
@@ -4949,6 +5341,8 @@ struct ignores_other_events {
     void on(segment_asked const&) const noexcept {}
     void on(object_known const&) const noexcept {}
     void on(attempt_failed const&) const noexcept {}
+    void on(download_resumed const&) const noexcept {}
+    void on(request_refreshed const&) const noexcept {}
     void on(bytes_stolen const&) const noexcept {}
     void on(piece_failed const&) const noexcept {}
     void on(download_paused const&) const noexcept {}
@@ -4982,9 +5376,20 @@ struct counts {
     /// Segments asked for, hedges too.
     std::atomic<std::uint64_t> asked{0};
     std::atomic<std::uint64_t> hedges{0};
-    /// Attempts that failed, those after which a lane was given up too.
+    /// Attempts that failed, and how often each `next_step` came after one.
     std::atomic<std::uint64_t> failed{0};
-    std::atomic<std::uint64_t> given_up{0};
+    std::atomic<std::uint64_t> same_connection{0};
+    std::atomic<std::uint64_t> new_connection{0};
+    std::atomic<std::uint64_t> fresh_request{0};
+    std::atomic<std::uint64_t> fewer_lanes{0};
+    std::atomic<std::uint64_t> one_stream{0};
+    std::atomic<std::uint64_t> new_version{0};
+    std::atomic<std::uint64_t> none{0};
+    /// Bytes of an earlier run.
+    std::atomic<std::uint64_t> bytes_resumed{0};
+    /// Fresh requests that came, and those that did not.
+    std::atomic<std::uint64_t> refreshed{0};
+    std::atomic<std::uint64_t> refreshes_failed{0};
     std::atomic<std::uint64_t> bytes_stolen{0};
     std::atomic<std::uint64_t> pieces_failed{0};
     std::atomic<bool> paused{false};
@@ -5021,7 +5426,19 @@ class counters {
     void on(object_known const& e) noexcept { counts_->total = e.identity.size.value_or(0); }
     void on(attempt_failed const& e) noexcept {
         ++counts_->failed;
-        if (!e.again_after) ++counts_->given_up;
+        switch (e.next) {
+        case next_step::same_connection: ++counts_->same_connection; break;
+        case next_step::new_connection: ++counts_->new_connection; break;
+        case next_step::fresh_request: ++counts_->fresh_request; break;
+        case next_step::fewer_lanes: ++counts_->fewer_lanes; break;
+        case next_step::one_stream: ++counts_->one_stream; break;
+        case next_step::new_version: ++counts_->new_version; break;
+        case next_step::none: ++counts_->none; break;
+        }
+    }
+    void on(download_resumed const& e) noexcept { counts_->bytes_resumed += e.bytes; }
+    void on(request_refreshed const& e) noexcept {
+        ++(e.failed ? counts_->refreshes_failed : counts_->refreshed);
     }
     void on(bytes_stolen const& e) noexcept { counts_->bytes_stolen += e.bytes.size(); }
     void on(piece_failed const&) noexcept { ++counts_->pieces_failed; }
@@ -5082,7 +5499,7 @@ struct lines_to_stream {
 /// Calls `f(std::string_view)` with a line for each event but `progress`, without a line break:
 ///
 ///     lane 3 asks for [0,1048575]
-///     lane 3 failed: connection reset by peer; check the network and try again; again after 0.2 s
+///     lane 3 failed: the server failed (5xx); wait and try again; connects again in 0.2 s
 ///
 /// `log_lines(std::cerr)` writes them to a stream, each with a line break behind it; the stream
 /// must outlive the download. Lines hold no secrets: no URL, no field of request or reply. Control
@@ -5118,11 +5535,19 @@ class log_lines {
         });
     }
     void on(attempt_failed const& e) noexcept {
+        write(
+            [&] { return lane(e.lane) + "failed: " + e.what.message() + "; " + what_follows(e); });
+    }
+    void on(download_resumed const& e) noexcept {
         write([&] {
-            std::string const line = lane(e.lane) + "failed: " + e.what.message();
-            if (!e.again_after) return line + "; given up";
-            if (e.again_after->count() <= 0) return line + "; again at once";
-            return line + "; again after " + detail::in_seconds(*e.again_after);
+            return "goes on where an earlier run ended: " + std::to_string(e.bytes) +
+                   " bytes are in place";
+        });
+    }
+    void on(request_refreshed const& e) noexcept {
+        write([&] {
+            return e.failed ? "there is no fresh URL: " + e.failed.message()
+                            : std::string{"there is a fresh URL"};
         });
     }
     void on(bytes_stolen const& e) noexcept {
@@ -5153,6 +5578,22 @@ class log_lines {
 
   private:
     [[nodiscard]] static std::string lane(lane_id id) { return "lane " + std::to_string(id) + ' '; }
+    [[nodiscard]] static std::string what_follows(attempt_failed const& e) {
+        std::string when;
+        if (e.again_after)
+            when = e.again_after->count() <= 0 ? " at once"
+                                               : " in " + detail::in_seconds(*e.again_after);
+        switch (e.next) {
+        case next_step::same_connection: return "asks again" + when + " over the same connection";
+        case next_step::new_connection: return "connects again" + when;
+        case next_step::fresh_request: return "gets a fresh URL";
+        case next_step::fewer_lanes: return "goes on without this lane";
+        case next_step::one_stream: return "one stream from here on";
+        case next_step::new_version: return "begins again with the new version";
+        case next_step::none: break;
+        }
+        return "given up";
+    }
     template <class MakeLine>
     void write(MakeLine make_line) noexcept {
         try {
@@ -5792,6 +6233,9 @@ struct sink_traits {
     bool revocable = false;
     /// Bytes are handed on strictly in order, through a window of limited memory.
     bool ordered = false;
+    /// What was committed outlives the process, and another run can go on with it; then it is
+    /// readable and revocable, too.
+    bool resumable = false;
     /// Prepared memory may be filled by system calls only: a store of the program's own could raise
     /// a signal. Whoever has bytes in other memory calls `write`.
     bool system_filled = false;
@@ -5840,6 +6284,19 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 /// | `s.async_deliver(off, n, h)`  | the same without blocking; calls `h(ec)` from any thread,  |
 /// |                               | perhaps before it returns                                  |
 ///
+/// With `traits.resumable` also these:
+///
+/// | expression                  | meaning                                                      |
+/// |-----------------------------|--------------------------------------------------------------|
+/// | `s.target()`                | const: the finished file's path, where it has one;           |
+/// |                             | converts to `std::string`                                    |
+/// | `s.reopen(size, all, ec)`   | in place of `open`: takes over the `size` bytes that an      |
+/// |                             | earlier run left, as they are; where `all` of them were in   |
+/// |                             | place, perhaps under the final name already                  |
+/// | `s.flush(ec)`               | what is committed survives a power cut                       |
+/// | `s.keep()`                  | the download failed, but another run may go on: leave what   |
+/// |                             | there is, and nothing under the final name; `noexcept`       |
+///
 /// and optionally, or with `traits.system_filled`:
 ///
 /// | expression              | meaning                                                          |
@@ -5852,14 +6309,17 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 /// 2. Prepared memory is used before the next call of the same thread to `prepare`; it is never
 ///    held across a wait.
 /// 3. A committed byte that `read` gives back is the byte that was committed.
-/// 4. After an error of `open`, `commit`, `write`, `deliver`, `sync` or `publish` only `abandon` is
-///    called.
+/// 4. After an error of `open`, `commit`, `write`, `deliver`, `flush`, `sync` or `publish` only
+///    `abandon` or `keep` is called. After one of `reopen` nothing was taken over; `open` follows
+///    where there was nothing of that size (ENOENT, `error::partial_replaced`), and nothing after
+///    any other.
 /// 5. Of an ordered sink nothing at or behind `delivered + window()` is prepared, where `delivered`
 ///    is the end of what was handed on; and bytes are handed on from 0 on, in order, each once,
 ///    `chunk()` at a time except for the last. The window is at least one chunk.
 ///
-/// `open`, `read`, `deliver`, `sync`, `publish` and `abandon` run beside the lanes and may block,
-/// one at a time; `read` and `deliver` while other bytes are prepared and committed. The others run
+/// `open`, `reopen`, `read`, `deliver`, `flush`, `sync`, `publish`, `keep` and `abandon` run beside
+/// the lanes and may block, one at a time; `read`, `deliver` and `flush` while other bytes are
+/// prepared and committed. The others run
 /// with the lanes. Models: `file_sink`, `mapped_file_sink`, `memory_sink`, `ordered_sink`,
 /// `null_sink`, `tee_sink`.
 template <class S>
@@ -5880,6 +6340,14 @@ concept byte_sink =
      requires(S& s, std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
          s.read(offset, to, ec);
      }) &&
+    (!S::traits.resumable ||
+     (S::traits.readable && S::traits.revocable &&
+      requires(S& s, S const& c, std::uint64_t size, bool all, std::error_code& ec) {
+          { c.target() } -> std::convertible_to<std::string>;
+          s.reopen(size, all, ec);
+          s.flush(ec);
+          { s.keep() } noexcept;
+      })) &&
     (!S::traits.ordered ||
      (requires(S const& s) {
          { s.window() } -> std::same_as<std::uint64_t>;
@@ -5898,7 +6366,6 @@ concept byte_sink =
 // Bytes are handed to a consumer strictly in order, through a window of the caller's own memory: to
 // flash a device, to unpack, to play. Knows nothing of what the consumer does with them.
 
-#include <cstring>
 #include <exception>
 #include <type_traits>
 
@@ -6227,11 +6694,13 @@ namespace cleave {
 
 /// Writes with `File` through one buffer, or with `write` from where the bytes lie. The partial is
 /// as long as the object from the start, so that a full disk is found before anything is fetched. A
-/// run that fails removes its partial and leaves whatever was under the target's name as it was.
+/// run that fails removes its partial, or keeps it for another run, and leaves whatever was under
+/// the target's name as it was. An object of unknown size is never reopened.
 template <file File>
 class basic_file_sink {
   public:
-    static constexpr sink_traits traits{.concurrent = false, .readable = true, .revocable = true};
+    static constexpr sink_traits traits{
+        .concurrent = false, .readable = true, .revocable = true, .resumable = true};
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_file_sink(std::string target, File f = File{})
@@ -6240,16 +6709,32 @@ class basic_file_sink {
     void check(std::error_code& ec) { file_.check_target(target_, ec); }
 
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
-        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
-        if (!std::exchange(opened_, true))
-            file_.open_partial(target_ + ".part", ec);
-        else
+        make_buffer();
+        // What could not be taken is somebody else's; it is not ours to remove.
+        if (std::exchange(has_, what::partial) == what::partial)
             file_.resize(0, ec);
-        if (ec) {
-            // What could not be taken is somebody else's; it is not ours to remove.
-            return;
+        else
+            file_.open_partial(partial(), ec);
+        if (!ec && size) file_.allocate(*size, ec);
+    }
+
+    /// Takes over a partial of exactly `size` bytes, else `error::partial_replaced`. Where there is
+    /// none and `all` bytes were in place, the target itself, if it has that size: it was published
+    /// already. It can be read then and not written.
+    void reopen(std::uint64_t size, bool all, std::error_code& ec) {
+        make_buffer();
+        has_ = what::partial;
+        file_.reopen_partial(partial(), ec);
+        if (all && ec == std::errc::no_such_file_or_directory) {
+            ec.clear();
+            has_ = what::finished;
+            file_.open_finished(target_, ec);
         }
-        if (size) file_.allocate(*size, ec);
+        std::uint64_t const found = ec ? 0 : file_.size(ec);
+        if (!ec && found != size) ec = error::partial_replaced;
+        // Where an earlier run wrote nothing yet, there may be a hole.
+        if (!ec && has_ == what::partial) file_.allocate(size, ec);
+        if (ec) keep();
     }
 
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n, std::error_code&) {
@@ -6264,22 +6749,40 @@ class basic_file_sink {
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
         file_.read_at(offset, to, ec);
     }
+    void flush(std::error_code& ec) { file_.sync(ec); }
     void sync(std::uint64_t size, std::error_code& ec) {
-        file_.resize(size, ec);
+        if (has_ != what::finished) file_.resize(size, ec);
         if (!ec) file_.sync(ec);
     }
-    void publish(std::error_code& ec) { file_.publish(target_, ec); }
-    void abandon() noexcept { file_.discard(); }
+    void publish(std::error_code& ec) {
+        if (has_ != what::finished) file_.publish(target_, ec);
+    }
+    void abandon() noexcept {
+        if (has_ != what::finished) file_.discard();
+        keep();
+    }
+    void keep() noexcept {
+        file_.close();
+        has_ = what::nothing;
+    }
 
     [[nodiscard]] std::string const& target() const noexcept { return target_; }
 
   private:
     static constexpr std::size_t buffer_size = 256 * 1024;
 
+    // What `file_` has open.
+    enum class what { nothing, partial, finished };
+
+    void make_buffer() {
+        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+    }
+    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
+
     std::string target_;
     File file_;
     std::unique_ptr<std::byte[]> buffer_;
-    bool opened_ = false;
+    what has_ = what::nothing;
 };
 
 using file_sink = basic_file_sink<posix_file>;
@@ -6310,8 +6813,11 @@ namespace cleave {
 template <mappable_file File>
 class basic_mapped_file_sink {
   public:
-    static constexpr sink_traits traits{
-        .concurrent = true, .readable = true, .revocable = true, .system_filled = true};
+    static constexpr sink_traits traits{.concurrent = true,
+                                        .readable = true,
+                                        .revocable = true,
+                                        .resumable = true,
+                                        .system_filled = true};
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_mapped_file_sink(std::string target, File f = File{})
@@ -6328,12 +6834,27 @@ class basic_mapped_file_sink {
             return;
         }
         mapping_ = {};
-        if (!std::exchange(opened_, true))
-            file_.open_partial(target_ + ".part", ec);
-        else
+        if (std::exchange(has_, what::partial) == what::partial)
             file_.resize(0, ec);
-        if (!ec) file_.allocate(*size, ec);
-        if (!ec) mapping_ = file_.map(*size, ec);
+        else
+            file_.open_partial(partial(), ec);
+        if (!ec) make_room(*size, ec);
+    }
+
+    /// As `basic_file_sink::reopen`.
+    void reopen(std::uint64_t size, bool all, std::error_code& ec) {
+        mapping_ = {};
+        has_ = what::partial;
+        file_.reopen_partial(partial(), ec);
+        if (all && ec == std::errc::no_such_file_or_directory) {
+            ec.clear();
+            has_ = what::finished;
+            file_.open_finished(target_, ec);
+        }
+        std::uint64_t const found = ec ? 0 : file_.size(ec);
+        if (!ec && found != size) ec = error::partial_replaced;
+        if (!ec && has_ == what::partial) make_room(size, ec);
+        if (ec) keep();
     }
 
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
@@ -6359,37 +6880,59 @@ class basic_mapped_file_sink {
         file_.read_at(offset, to, ec);
     }
 
+    void flush(std::error_code& ec) {
+        // What came through the mapping, then all else of the file: see `mapping::sync`.
+        mapping_.sync(ec);
+        if (!ec) file_.sync(ec);
+    }
     void sync(std::uint64_t size, std::error_code& ec) {
         // A file that was cut still takes bytes in its last page, behind its end, without a word.
         std::byte last{};
         if (size != 0) file_.read_at(size - 1, {&last, 1}, ec);
-        if (!ec) file_.resize(size, ec);
-        // What came through the mapping, then all else of the file: see `mapping::sync`.
-        if (!ec) mapping_.sync(ec);
-        if (!ec) file_.sync(ec);
+        if (!ec && has_ != what::finished) file_.resize(size, ec);
+        if (!ec) flush(ec);
     }
 
     void publish(std::error_code& ec) {
         // First what may fail while nothing is visible yet.
+        if (has_ == what::finished && result_ != nullptr) map_finished(ec);
         mapped_bytes finished;
-        if (result_ != nullptr) finished = {std::move(mapping_), ec};
+        if (!ec && result_ != nullptr) finished = {std::move(mapping_), ec};
         mapping_ = {};
-        if (!ec) file_.publish(target_, ec);
+        if (!ec && has_ != what::finished) file_.publish(target_, ec);
         if (!ec && result_ != nullptr) *result_ = std::move(finished);
     }
     void abandon() noexcept {
+        if (has_ != what::finished) file_.discard();
+        keep();
+    }
+    void keep() noexcept {
         mapping_ = {};
-        file_.discard();
+        file_.close();
+        has_ = what::nothing;
     }
 
     [[nodiscard]] std::string const& target() const noexcept { return target_; }
 
   private:
+    // What `file_` has open. A finished file is not mapped until it is handed over.
+    enum class what { nothing, partial, finished };
+
+    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
+    void make_room(std::uint64_t size, std::error_code& ec) {
+        file_.allocate(size, ec);
+        if (!ec) mapping_ = file_.map(size, ec);
+    }
+    void map_finished(std::error_code& ec) {
+        std::uint64_t const size = file_.size(ec);
+        if (!ec) mapping_ = file_.map(size, ec);
+    }
+
     std::string target_;
     File file_;
     mapping mapping_;
     mapped_bytes* result_ = nullptr;
-    bool opened_ = false;
+    what has_ = what::nothing;
 };
 
 using mapped_file_sink = basic_mapped_file_sink<posix_file>;
@@ -6709,6 +7252,778 @@ static_assert(byte_sink<tee_sink<null_sink, null_sink>>);
 
 } // namespace cleave
 
+// ---- cleave/journal/concept.hpp ----
+
+// What survives a crash. A journal remembers, beside or apart from the bytes themselves, which of
+// them are in place and of which object they are, so that another run can go on from there. It
+// knows nothing of lanes, servers, or where the bytes lie.
+
+namespace cleave {
+
+/// Bytes in place, and their CRC-32C.
+struct checked_segment {
+    segment bytes;
+    std::uint32_t crc = 0;
+
+    friend bool operator==(checked_segment const&, checked_segment const&) = default;
+};
+
+/// What is to be known of an unfinished download to go on with it.
+struct resume_state {
+    /// The object, as the server described it; its size is known.
+    cleave::identity identity;
+    /// What was wanted of it.
+    segment wanted;
+    /// Where it came from, without userinfo and query: `url::to_string`.
+    std::string url;
+    /// Tells which digest was expected, 0 for none: `expectation_of`.
+    std::uint64_t expectation = 0;
+    /// Bytes of the object that are in place: sorted, with at least one byte between any two, all
+    /// within `wanted`.
+    std::vector<checked_segment> in_place;
+
+    friend bool operator==(resume_state const&, resume_state const&) = default;
+};
+
+/// How often a journal wants to be told: after so many new bytes, and so long after the last time
+/// when there are any.
+struct journal_interval {
+    std::uint64_t bytes = std::uint64_t{4} << 20;
+    std::chrono::nanoseconds time = std::chrono::seconds{1};
+};
+
+/// A resume journal `j`. `t` is the path of the finished file, empty where the sink has none.
+///
+/// | expression       | meaning                                                              |
+/// |------------------|----------------------------------------------------------------------|
+/// | `j.keeps(t)`     | const: whether it keeps anything of a download to `t`, `bool`;       |
+/// |                  | `noexcept`                                                           |
+/// | `j.open(t, ec)`  | takes the journal for this download alone, and answers with what an  |
+/// |                  | earlier run left: `std::optional<resume_state>`                      |
+/// | `j.store(s, ec)` | from now on it holds `s` instead of what it held before              |
+/// | `j.remove(ec)`   | from now on it holds nothing                                         |
+/// | `j.durable()`    | const: whether what it holds is to survive a power cut, `bool`;      |
+/// |                  | `noexcept`. Then a sink is flushed before each `store`               |
+/// | `j.interval()`   | const: how often it wants to be told, `journal_interval`; `noexcept` |
+///
+/// Laws:
+/// 1. `open` answers with a state that was given to `store` and not removed since, or with one that
+///    claims less, or with nothing: whatever a crash, a damaged disk or somebody else did. A
+///    journal that cannot be read is no error; it holds nothing.
+/// 2. A crash within `store` leaves the state before or the new one.
+/// 3. A state that is too large for it is stored with fewer bytes claimed, never with other ones.
+/// 4. What it holds has no secrets: no userinfo, no query, no headers.
+///
+/// Errors: `error::target_busy` where another process has it, else codes of the system.
+/// The members that take an error code run beside the lanes and may block, one at a time; `open`
+/// comes first, and only where `keeps` says yes. After an error of `store` no other follows, and
+/// after `remove` nothing at all.
+/// Models: `file_journal`, `record_journal`, `no_journal`.
+template <class J>
+concept resume_journal =
+    std::move_constructible<J> &&
+    requires(J& j, J const& c, std::string const& target, resume_state const& state,
+             std::error_code& ec) {
+        { c.keeps(target) } noexcept -> std::same_as<bool>;
+        { j.open(target, ec) } -> std::same_as<std::optional<resume_state>>;
+        j.store(state, ec);
+        j.remove(ec);
+        { c.durable() } noexcept -> std::same_as<bool>;
+        { c.interval() } noexcept -> std::same_as<journal_interval>;
+    };
+
+} // namespace cleave
+
+// ---- cleave/journal/file_journal.hpp ----
+
+// What is in place is written down in a small file, beside the target or elsewhere.
+
+// ---- cleave/journal/two_slots.hpp ----
+
+// Two places for one record each, taken in turns: the newest one is never written over, so that a
+// crash leaves it or the next. Knows nothing of where the places are.
+
+// ---- cleave/journal/record.hpp ----
+
+// A resume state as bytes, the same on every machine, and back. What is read is believed only if
+// all of it is right. Knows nothing of where the bytes are kept.
+
+#include <functional>
+
+namespace cleave {
+
+/// What a record says.
+struct journal_record {
+    /// Counts the records of one journal: a later one takes the place of those before.
+    std::uint64_t generation = 0;
+    /// Empty where the record says that nothing is kept.
+    std::optional<resume_state> state;
+
+    friend bool operator==(journal_record const&, journal_record const&) = default;
+};
+
+/// The record of a state, in at most `most_bytes`: where it does not fit, without the smallest of
+/// its runs. Empty where it cannot be had: without any run it is still too long, or the state makes
+/// no sense, with bytes in place that were not wanted, say.
+///
+/// Numbers are little-endian, lengths and positions are in bytes:
+///
+/// | at | length | what                                                                    |
+/// |----|--------|-------------------------------------------------------------------------|
+/// |  0 |      4 | `clvj`                                                                  |
+/// |  4 |      4 | version: 1                                                              |
+/// |  8 |      4 | length of the record                                                    |
+/// | 12 |      8 | generation; where nothing is kept, the checksum comes next              |
+/// | 20 |      8 | size of the object                                                      |
+/// | 28 |     16 | first and last byte wanted                                              |
+/// | 44 |      8 | expectation                                                             |
+/// | 52 |      1 | validator: 0 none, 1 strong ETag, 2 Last-Modified                       |
+/// | 53 |        | text of the validator, weak ETag, URL: each its length in 2 bytes, then |
+/// |    |        | the text                                                                |
+/// |    |      4 | how many runs are in place                                              |
+/// |    |     20 | of each: first byte, last byte, CRC-32C in 4 bytes                      |
+/// |    |      4 | CRC-32C of all before                                                   |
+[[nodiscard]] std::vector<std::byte>
+encode_record(resume_state const& state, std::uint64_t generation, std::size_t most_bytes);
+
+/// The record that says that nothing is kept: `nothing_record_size` bytes.
+[[nodiscard]] std::vector<std::byte> encode_nothing(std::uint64_t generation);
+inline constexpr std::size_t nothing_record_size = 24;
+
+/// What exactly these bytes say; empty where they are no record that `encode_record` or
+/// `encode_nothing` would write. Takes no more memory than the bytes themselves account for.
+[[nodiscard]] std::optional<journal_record> decode_record(std::span<std::byte const> bytes);
+
+/// The record that bytes begin with, by the length it gives: all of them where it gives no length
+/// that could be right.
+[[nodiscard]] std::span<std::byte const> record_within(std::span<std::byte const> bytes) noexcept;
+
+namespace detail {
+
+inline constexpr std::uint64_t record_magic = 0x6a766c63; // clvj
+inline constexpr std::uint64_t record_version = 1;
+inline constexpr std::size_t record_length_at = 8;
+inline constexpr std::size_t record_run_size = 20;
+inline constexpr std::size_t record_crc_size = 4;
+inline constexpr std::uint64_t record_most_length = std::numeric_limits<std::uint32_t>::max();
+inline constexpr std::size_t record_most_text = std::numeric_limits<std::uint16_t>::max();
+
+class record_writer {
+  public:
+    void number(std::uint64_t n, std::size_t size) {
+        for (; size != 0; --size, n >>= 8U) bytes_.push_back(static_cast<std::byte>(n & 0xffU));
+    }
+    void text(std::string_view text) {
+        number(text.size(), 2);
+        for (char const c : text) bytes_.push_back(static_cast<std::byte>(c));
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+
+    // Puts the length into its place and the checksum behind all.
+    [[nodiscard]] std::vector<std::byte> finish() && {
+        std::uint64_t length = bytes_.size() + record_crc_size;
+        for (std::size_t i = 0; i != 4; ++i, length >>= 8U)
+            bytes_[record_length_at + i] = static_cast<std::byte>(length & 0xffU);
+        number(crc32c(bytes_), record_crc_size);
+        return std::move(bytes_);
+    }
+
+  private:
+    std::vector<std::byte> bytes_;
+};
+
+// Behind the end all numbers are 0 and all texts empty; `good` tells.
+class record_reader {
+  public:
+    explicit record_reader(std::span<std::byte const> bytes) noexcept : left_(bytes) {}
+
+    [[nodiscard]] std::uint64_t number(std::size_t size) noexcept {
+        auto const bytes = take(size);
+        std::uint64_t n = 0;
+        for (std::size_t i = bytes.size(); i != 0; --i)
+            n = n << 8U | std::to_integer<std::uint64_t>(bytes[i - 1]);
+        return n;
+    }
+    [[nodiscard]] std::string text() {
+        auto const bytes = take(static_cast<std::size_t>(number(2)));
+        std::string text;
+        for (std::byte const b : bytes) text += static_cast<char>(b);
+        return text;
+    }
+    [[nodiscard]] std::size_t left() const noexcept { return left_.size(); }
+    [[nodiscard]] bool good() const noexcept { return good_; }
+
+  private:
+    [[nodiscard]] std::span<std::byte const> take(std::size_t size) noexcept {
+        if (size > left_.size()) {
+            good_ = false;
+            left_ = {};
+            return {};
+        }
+        auto const taken = left_.first(size);
+        left_ = left_.subspan(size);
+        return taken;
+    }
+
+    std::span<std::byte const> left_;
+    bool good_ = true;
+};
+
+inline void write_record_head(record_writer& to, std::uint64_t generation) {
+    to.number(record_magic, 4);
+    to.number(record_version, 4);
+    to.number(0, 4); // the length, not known yet
+    to.number(generation, 8);
+}
+
+// Such as may stand in a field of a request: the validator's is sent back to the server.
+[[nodiscard]] inline bool is_record_text(std::string_view text) noexcept {
+    return text.size() <= record_most_text &&
+           std::ranges::none_of(text, [](unsigned char c) { return c < 0x20 || c == 0x7f; });
+}
+
+// What may be written, and is believed when read.
+[[nodiscard]] inline bool makes_sense(resume_state const& s) noexcept {
+    if (!s.identity.size || !s.wanted.valid() || s.wanted.last >= *s.identity.size) return false;
+    if (s.identity.validator.is > validator::kind::last_modified) return false;
+    if (!is_record_text(s.identity.validator.text) || !is_record_text(s.identity.weak_etag) ||
+        !is_record_text(s.url))
+        return false;
+    segment const* before = nullptr;
+    for (auto const& [run, crc] : s.in_place) {
+        if (!run.valid() || !s.wanted.contains(run)) return false;
+        if (before && (run.first <= before->last || before->precedes(run))) return false;
+        before = &run;
+    }
+    return true;
+}
+
+// The largest so many of these runs, in the order they were in.
+[[nodiscard]] inline std::vector<checked_segment> largest_runs(std::vector<checked_segment> runs,
+                                                               std::size_t most) {
+    if (runs.size() <= most) return runs;
+    std::ranges::nth_element(runs, runs.begin() + static_cast<std::ptrdiff_t>(most), std::greater{},
+                             [](checked_segment const& r) { return r.bytes.size(); });
+    runs.resize(most);
+    std::ranges::sort(runs, {}, &checked_segment::bytes);
+    return runs;
+}
+
+} // namespace detail
+
+inline std::vector<std::byte> encode_record(resume_state const& state, std::uint64_t generation,
+                                            std::size_t most_bytes) {
+    if (!detail::makes_sense(state)) return {};
+    detail::record_writer to;
+    detail::write_record_head(to, generation);
+    to.number(*state.identity.size, 8);
+    to.number(state.wanted.first, 8);
+    to.number(state.wanted.last, 8);
+    to.number(state.expectation, 8);
+    to.number(static_cast<std::uint64_t>(state.identity.validator.is), 1);
+    to.text(state.identity.validator.text);
+    to.text(state.identity.weak_etag);
+    to.text(state.url);
+
+    std::uint64_t const most = std::min<std::uint64_t>(most_bytes, detail::record_most_length);
+    std::uint64_t const without_runs = to.size() + 4 + detail::record_crc_size;
+    if (without_runs > most) return {};
+    auto const runs = detail::largest_runs(
+        state.in_place, static_cast<std::size_t>((most - without_runs) / detail::record_run_size));
+    to.number(runs.size(), 4);
+    for (auto const& [run, crc] : runs) {
+        to.number(run.first, 8);
+        to.number(run.last, 8);
+        to.number(crc, 4);
+    }
+    return std::move(to).finish();
+}
+
+inline std::vector<std::byte> encode_nothing(std::uint64_t generation) {
+    detail::record_writer to;
+    detail::write_record_head(to, generation);
+    return std::move(to).finish();
+}
+
+inline std::optional<journal_record> decode_record(std::span<std::byte const> bytes) {
+    if (bytes.size() < nothing_record_size) return std::nullopt;
+    auto const checked = bytes.first(bytes.size() - detail::record_crc_size);
+    if (detail::record_reader{bytes.last(detail::record_crc_size)}.number(4) != crc32c(checked))
+        return std::nullopt;
+
+    detail::record_reader from{checked};
+    if (from.number(4) != detail::record_magic || from.number(4) != detail::record_version ||
+        from.number(4) != bytes.size())
+        return std::nullopt;
+    journal_record record{from.number(8), std::nullopt};
+    if (from.left() == 0) return record;
+
+    auto& s = record.state.emplace();
+    s.identity.size = from.number(8);
+    s.wanted.first = from.number(8);
+    s.wanted.last = from.number(8);
+    s.expectation = from.number(8);
+    s.identity.validator.is = static_cast<validator::kind>(from.number(1));
+    s.identity.validator.text = from.text();
+    s.identity.weak_etag = from.text();
+    s.url = from.text();
+
+    std::uint64_t const runs = from.number(4);
+    if (!from.good() || from.left() % detail::record_run_size != 0 ||
+        from.left() / detail::record_run_size != runs)
+        return std::nullopt;
+    s.in_place.resize(static_cast<std::size_t>(runs));
+    for (auto& [run, crc] : s.in_place) {
+        run.first = from.number(8);
+        run.last = from.number(8);
+        crc = static_cast<std::uint32_t>(from.number(4));
+    }
+    if (!detail::makes_sense(s)) return std::nullopt;
+    return record;
+}
+
+inline std::span<std::byte const> record_within(std::span<std::byte const> bytes) noexcept {
+    if (bytes.size() < nothing_record_size) return bytes;
+    std::uint64_t const length =
+        detail::record_reader{bytes.subspan(detail::record_length_at)}.number(4);
+    return length > bytes.size() ? bytes : bytes.first(static_cast<std::size_t>(length));
+}
+
+} // namespace cleave
+
+namespace cleave::detail {
+
+/// Which slot has what. Slots are 0 and 1, and are read and written by
+/// `load(slot, to)`, which fills as much of `to` as there is and answers with how much that was,
+/// and `save(slot, from, ec)`, which writes to the beginning of the slot.
+class two_slots {
+  public:
+    /// So many bytes each, at least `nothing_record_size`.
+    explicit two_slots(std::size_t bytes) noexcept : bytes_(bytes) {}
+
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+    template <class Load>
+    [[nodiscard]] std::optional<resume_state> open(Load&& load) {
+        std::optional<journal_record> newest;
+        newest_ = 1;
+        std::vector<std::byte> slot_bytes(bytes_);
+        for (unsigned slot = 0; slot != 2; ++slot) {
+            std::size_t const there =
+                std::min<std::size_t>(load(slot, std::span{slot_bytes}), bytes_);
+            auto found = decode_record(record_within({slot_bytes.data(), there}));
+            if (!found || (newest && !is_later(found->generation, newest->generation))) continue;
+            newest = std::move(found);
+            newest_ = slot;
+        }
+        generation_ = newest ? newest->generation : 0;
+        return newest ? std::move(newest->state) : std::nullopt;
+    }
+
+    template <class Save>
+    void store(resume_state const& state, Save&& save, std::error_code& ec) {
+        auto record = encode_record(state, generation_ + 1, bytes_);
+        // What was kept may be of another object: it goes all the same.
+        if (record.empty()) record = encode_nothing(generation_ + 1);
+        write(record, save, ec);
+    }
+
+    // In both, so that a damaged one does not bring back what is in the other.
+    template <class Save>
+    void remove(Save&& save, std::error_code& ec) {
+        for (int i = 0; i != 2 && !ec; ++i) write(encode_nothing(generation_ + 1), save, ec);
+    }
+
+  private:
+    // Right also for the one behind 2^64-1.
+    [[nodiscard]] static bool is_later(std::uint64_t a, std::uint64_t b) noexcept {
+        return static_cast<std::int64_t>(a - b) > 0;
+    }
+
+    template <class Save>
+    void write(std::span<std::byte const> record, Save& save, std::error_code& ec) {
+        save(1 - newest_, record, ec);
+        if (ec) return;
+        newest_ = 1 - newest_;
+        ++generation_;
+    }
+
+    std::size_t bytes_;
+    std::uint64_t generation_ = 0;
+    unsigned newest_ = 1;
+};
+
+} // namespace cleave::detail
+
+namespace cleave {
+
+/// Keeps its state in a file of 128 KiB, room for some 3000 runs, that only its owner may
+/// read. The file is locked while the download runs and gone when it is done.
+///
+/// A crash of the program loses at most what came since the last `store`. So that a power cut
+/// loses no more either, ask for it: `file_journal{}.durably()`.
+template <file File>
+class basic_file_journal {
+  public:
+    /// The file is `NAME.cleave` beside the target `NAME`; nothing is kept of a download without.
+    basic_file_journal() = default;
+    explicit basic_file_journal(File f) : file_(std::move(f)) {}
+    /// The file is `path`. One download at a time has it.
+    explicit basic_file_journal(std::string path, File f = File{})
+        : path_(std::move(path)), file_(std::move(f)) {}
+
+    basic_file_journal(basic_file_journal&&) noexcept = default;
+    basic_file_journal& operator=(basic_file_journal&&) noexcept = default;
+    /// A copy has the same settings, and nothing open; so that policies can be copied before they
+    /// are used.
+    basic_file_journal(basic_file_journal const& other)
+        : path_(other.path_), file_(another(other.file_)), interval_(other.interval_),
+          durable_(other.durable_) {}
+    ~basic_file_journal() = default;
+
+    /// The same, but what it holds survives a power cut, for some milliseconds each time.
+    [[nodiscard]] basic_file_journal durably() && {
+        durable_ = true;
+        return std::move(*this);
+    }
+    /// The same, but told that often.
+    [[nodiscard]] basic_file_journal every(journal_interval interval) && {
+        interval_ = interval;
+        return std::move(*this);
+    }
+
+    [[nodiscard]] bool keeps(std::string const& target) const noexcept {
+        return !path_.empty() || !target.empty();
+    }
+    [[nodiscard]] std::optional<resume_state> open(std::string const& target, std::error_code& ec) {
+        file_.open_journal(path_.empty() ? target + ".cleave" : path_, ec);
+        if (ec) return std::nullopt;
+        // Once the disk is full, it is too late to make room for a record of what is there.
+        std::error_code ignored;
+        file_.allocate(2 * slot_size, ignored);
+        return slots_.open(
+            [this](unsigned slot, std::span<std::byte> to) { return load(begin_of(slot), to); });
+    }
+    void store(resume_state const& state, std::error_code& ec) {
+        auto const save = [this](unsigned slot, std::span<std::byte const> from,
+                                 std::error_code& failed) {
+            file_.write_at(begin_of(slot), from, failed);
+        };
+        slots_.store(state, save, ec);
+        if (!ec && durable_) file_.sync(ec);
+    }
+    void remove(std::error_code&) noexcept { file_.discard(); }
+
+    [[nodiscard]] bool durable() const noexcept { return durable_; }
+    [[nodiscard]] journal_interval interval() const noexcept { return interval_; }
+
+  private:
+    static constexpr std::size_t slot_size = 64 * 1024;
+
+    [[nodiscard]] static std::uint64_t begin_of(unsigned slot) noexcept {
+        return std::uint64_t{slot} * slot_size;
+    }
+
+    [[nodiscard]] static File another(File const& f) {
+        if constexpr (std::copy_constructible<File>)
+            return f;
+        else
+            return File{};
+    }
+
+    // What cannot be read holds nothing.
+    [[nodiscard]] std::size_t load(std::uint64_t from, std::span<std::byte> to) {
+        std::error_code ec;
+        std::uint64_t const size = file_.size(ec);
+        if (ec || size <= from) return 0;
+        auto const there =
+            to.first(static_cast<std::size_t>(std::min<std::uint64_t>(to.size(), size - from)));
+        file_.read_at(from, there, ec);
+        return ec ? 0 : there.size();
+    }
+
+    std::string path_;
+    File file_;
+    detail::two_slots slots_{slot_size};
+    journal_interval interval_;
+    bool durable_ = false;
+};
+
+using file_journal = basic_file_journal<posix_file>;
+
+static_assert(resume_journal<file_journal>);
+
+} // namespace cleave
+
+// ---- cleave/journal/no_journal.hpp ----
+
+// Nothing survives: a run that fails leaves nothing behind, and the next one begins anew.
+
+namespace cleave {
+
+struct no_journal {
+    [[nodiscard]] constexpr bool keeps(std::string const&) const noexcept { return false; }
+    [[nodiscard]] std::optional<resume_state> open(std::string const&, std::error_code&) const {
+        return std::nullopt;
+    }
+    void store(resume_state const&, std::error_code&) const noexcept {}
+    void remove(std::error_code&) const noexcept {}
+    [[nodiscard]] constexpr bool durable() const noexcept { return false; }
+    [[nodiscard]] constexpr journal_interval interval() const noexcept { return {}; }
+};
+
+static_assert(resume_journal<no_journal>);
+
+} // namespace cleave
+
+// ---- cleave/journal/record_journal.hpp ----
+
+// What is in place is written down in a few hundred bytes of the caller's, such as the flash of a
+// device without a file system.
+
+namespace cleave {
+
+/// Keeps its state in two slots of `bytes` each, numbered 0 and 1, through two functions:
+///
+/// - `load(slot, to)` fills `to`, a `std::span<std::byte>` as long as a slot, with what the slot
+///   holds, and answers with how many bytes that were: 0 where it cannot be read.
+/// - `store(slot, from, ec)` writes `from`, a `std::span<std::byte const>`, to the beginning of the
+///   slot, and returns when it survives a power cut. What stood behind it may stay or go.
+///
+/// 256 bytes have room for some 5 runs, 512 for 18. Nothing is locked: two downloads must not use
+/// the same slots at once.
+template <class Load, class Store>
+    requires std::move_constructible<Load> && std::move_constructible<Store> &&
+        requires(Load& load, Store& store, unsigned slot, std::span<std::byte> to,
+                 std::span<std::byte const> from, std::error_code& ec) {
+        { load(slot, to) } -> std::convertible_to<std::size_t>;
+        store(slot, from, ec);
+    }
+class record_journal {
+  public:
+    /// With less than `nothing_record_size` bytes to a slot, nothing is kept.
+    record_journal(Load load, Store store, std::size_t bytes)
+        : load_(std::move(load)), store_(std::move(store)), slots_(bytes) {}
+
+    /// The same, but told that often: flash wears out.
+    [[nodiscard]] record_journal every(journal_interval interval) && {
+        interval_ = interval;
+        return std::move(*this);
+    }
+
+    [[nodiscard]] bool keeps(std::string const&) const noexcept {
+        return slots_.bytes() >= nothing_record_size;
+    }
+    [[nodiscard]] std::optional<resume_state> open(std::string const&, std::error_code&) {
+        return slots_.open(load_);
+    }
+    void store(resume_state const& state, std::error_code& ec) { slots_.store(state, store_, ec); }
+    void remove(std::error_code& ec) { slots_.remove(store_, ec); }
+
+    [[nodiscard]] bool durable() const noexcept { return true; }
+    [[nodiscard]] journal_interval interval() const noexcept { return interval_; }
+
+  private:
+    Load load_;
+    Store store_;
+    detail::two_slots slots_;
+    journal_interval interval_;
+};
+
+static_assert(resume_journal<
+              record_journal<std::size_t (*)(unsigned, std::span<std::byte>),
+                             void (*)(unsigned, std::span<std::byte const>, std::error_code&)>>);
+
+} // namespace cleave
+
+// ---- cleave/source/blocking_source.hpp ----
+
+// A fresh request from a function of the caller's that blocks. It runs on a thread of its own, so
+// that no lane waits for it.
+
+// ---- cleave/source/callback_source.hpp ----
+
+// A fresh request from a function of the caller's that does not block: it starts something, and
+// says later what came of it.
+
+// ---- cleave/source/concept.hpp ----
+
+// Where a fresh request comes from when the present one has expired: a signed URL, a token. It
+// knows nothing of lanes or bytes; what it fetches is asked for once, for all lanes.
+
+namespace cleave {
+
+namespace detail {
+// Stands for any completion handler of the form void(std::error_code, request).
+struct any_fetched {
+    void operator()(std::error_code, request) const {}
+};
+} // namespace detail
+
+/// A request source `s`. Of a fresh request only the target, the headers and `valid_for` are used;
+/// everything else stays as the caller wanted it.
+///
+/// | expression             | meaning                                                         |
+/// |------------------------|-----------------------------------------------------------------|
+/// | `s.available()`        | const: whether it can be asked at all, `bool`; `noexcept`       |
+/// | `s.async_fetch(r, h)`  | fetches a fresh request for the object of `r`, the one in use,  |
+/// |                        | without blocking; calls `h(ec, fresh)` once, from any thread,   |
+/// |                        | perhaps before it returns                                       |
+///
+/// Laws:
+/// 1. `available()` is the same at every call.
+/// 2. The fresh request is for the same object. That is checked (size, validator, a sample of the
+///    bytes); another one ends the download with `error::object_changed` or its like.
+///
+/// `h` is copyable, and may be called after the download has ended: then it does nothing. An error
+/// of the source ends the download with that code. Called on the download's strand, never twice at
+/// once. Models: `no_source`, `callback_source`, `blocking_source`.
+template <class S>
+concept request_source =
+    std::move_constructible<S> && requires(S& s, S const& c, request const& old) {
+        { c.available() } noexcept -> std::same_as<bool>;
+        s.async_fetch(old, detail::any_fetched{});
+    };
+
+} // namespace cleave
+
+namespace cleave {
+
+namespace detail {
+/// The code that stands for the exception that is being handled.
+[[nodiscard]] inline std::error_code code_of_exception() noexcept {
+    try {
+        throw;
+    } catch (std::system_error const& e) {
+        // One that says "no error" still must not look like success.
+        if (e.code()) return e.code();
+    } catch (std::bad_alloc const&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+        // Nobody knows what it was.
+    }
+    return std::make_error_code(std::errc::state_not_recoverable);
+}
+} // namespace detail
+
+/// Calls `f(old, done)`, where `old` is the request in use, `request const&`, and `done` a
+/// `std::function<void(std::error_code, request)>`. `f` must call `done` once: soon or later, from
+/// any thread. `old` may go when `f` returns.
+///
+///     cleave::callback_source sign([&](cleave::request const& old, auto done) {
+///         api.async_sign(old.target, [done](std::error_code ec, std::string url) {
+///             done(ec, {url});
+///         });
+///     });
+///
+/// An exception of `f` ends the download with its code, `errc::not_enough_memory` or
+/// `errc::state_not_recoverable`. A second call of `done` is ignored; without one the download
+/// waits until it is cancelled or its deadline comes.
+template <std::invocable<request const&, std::function<void(std::error_code, request)>> F>
+class callback_source {
+  public:
+    explicit callback_source(F f) : f_(std::move(f)) {}
+
+    [[nodiscard]] constexpr bool available() const noexcept { return true; }
+    template <class Handler>
+    void async_fetch(request const& old, Handler h) {
+        std::shared_ptr<std::atomic_flag> called;
+        try {
+            called = std::make_shared<std::atomic_flag>();
+            std::function<void(std::error_code, request)> done =
+                [called, h](std::error_code ec, request fresh) mutable {
+                    if (!called->test_and_set()) h(ec, std::move(fresh));
+                };
+            f_(old, std::move(done));
+        } catch (...) {
+            if (!called || !called->test_and_set()) h(detail::code_of_exception(), request{});
+        }
+    }
+
+  private:
+    F f_;
+};
+
+template <class F>
+callback_source(F) -> callback_source<F>;
+
+static_assert(request_source<callback_source<decltype(
+                  [](request const&, std::function<void(std::error_code, request)> const&) {})>>);
+
+} // namespace cleave
+
+#include <thread>
+
+namespace cleave {
+
+/// Calls `f(old, ec)` on a thread of its own, where `old` is the request in use, `request const&`,
+/// and `ec` a `std::error_code&` in which it says why there is no fresh one; it answers with a
+/// `request`.
+///
+///     cleave::blocking_source sign([](cleave::request const&, std::error_code& ec) {
+///         return cleave::request{ask_for_url(ec)};
+///     });
+///
+/// Nothing ends `f` but itself: a download that is cancelled, or whose deadline comes, leaves it
+/// running. So `f` should have a timeout of its own. An exception of `f` ends the download with
+/// its code, `errc::not_enough_memory` or `errc::state_not_recoverable`.
+template <class F>
+    requires std::is_invocable_r_v<request, F&, request const&, std::error_code&>
+class blocking_source {
+  public:
+    explicit blocking_source(F f) : f_(std::make_shared<F>(std::move(f))) {}
+
+    [[nodiscard]] constexpr bool available() const noexcept { return true; }
+    template <class Handler>
+    void async_fetch(request const& old, Handler h) {
+        try {
+            std::thread{[f = f_, old, h]() mutable {
+                std::error_code ec;
+                request fresh;
+                try {
+                    fresh = (*f)(std::as_const(old), ec);
+                } catch (...) {
+                    ec = detail::code_of_exception();
+                }
+                // The download may end with the call, and nothing of the caller's must be left.
+                f.reset();
+                h(ec, std::move(fresh));
+            }}.detach();
+        } catch (...) {
+            h(detail::code_of_exception(), request{}); // there is no thread to be had
+        }
+    }
+
+  private:
+    std::shared_ptr<F> f_;
+};
+
+template <class F>
+blocking_source(F) -> blocking_source<F>;
+
+static_assert(request_source<
+              blocking_source<decltype([](request const& old, std::error_code&) { return old; })>>);
+
+} // namespace cleave
+
+// ---- cleave/source/no_source.hpp ----
+
+// There is no fresh request to be had: an expired URL ends the download.
+
+namespace cleave {
+
+struct no_source {
+    [[nodiscard]] constexpr bool available() const noexcept { return false; }
+    template <class Handler>
+    void async_fetch(request const&, Handler h) const {
+        h(error::no_fresh_request, request{});
+    }
+};
+
+static_assert(request_source<no_source>);
+
+} // namespace cleave
+
 // ---- cleave/engine/action.hpp ----
 
 // What the engine wants done. Each is answered by one event, but for those that say otherwise.
@@ -6727,14 +8042,19 @@ using instant = std::chrono::nanoseconds;
 
 /// Blocking work that runs beside the lanes, one at a time.
 enum class job : std::uint8_t {
+    recall,      ///< open the journal, and take over what an earlier run left: `recalled`
+    check,       ///< the CRC-32C of a run of bytes that an earlier run left
     open,        ///< make the sink ready
     hash,        ///< hash a run of committed bytes
     hash_piece,  ///< the digest of one piece
     deliver,     ///< hand a run of bytes on, in order; hash them before, if that is wanted
     finish_hash, ///< the digest of all of them
+    record,      ///< store in the journal what is in place; before, where it wants that, durable
     sync,        ///< make the data durable
     publish,     ///< put it under its final name
-    abandon,     ///< leave nothing under the final name
+    forget,      ///< there is nothing to resume any more: remove the journal
+    keep,        ///< leave what is in place to another run
+    abandon,     ///< leave nothing at all
 };
 
 namespace event {
@@ -6742,6 +8062,18 @@ namespace event {
 /// The download begins, unless the driver has found something wrong with it.
 struct started {
     std::optional<failure> failed{};
+    /// Whether there is a journal for what the sink gets.
+    bool journal = false;
+};
+/// `job::recall` ended: what an earlier run left, if anything, and the sink has taken over.
+struct recalled {
+    std::optional<failure> failed{};
+    std::shared_ptr<resume_state const> state{};
+};
+/// There is a fresh request, or none is to be had.
+struct refreshed {
+    std::optional<failure> failed{};
+    std::shared_ptr<request const> fresh{};
 };
 /// A lane's connection stands.
 struct connected {
@@ -6768,6 +8100,8 @@ struct grant_ended {
     /// Whether it ends because it was revoked; more can be granted.
     bool revoked = false;
     std::optional<failure> failed{};
+    /// CRC-32C of the bytes committed, where there is a journal.
+    std::uint32_t crc = 0;
 };
 /// A lane could not connect, send, or receive a head.
 struct lane_failed {
@@ -6780,6 +8114,10 @@ struct job_ended {
     std::optional<failure> failed{};
     /// After `job::finish_hash` and `job::hash_piece`.
     digest_value digest{};
+    /// After `job::check`.
+    std::uint32_t crc = 0;
+    /// Making data durable failed: nobody can tell what of it is on the disk.
+    bool data_lost = false;
 };
 /// How far a lane is within its present grant.
 struct lane_window {
@@ -6787,9 +8125,15 @@ struct lane_window {
     std::uint64_t in_place = 0;
     /// Bytes that were read at all, framing and dropped bytes among them.
     std::uint64_t read = 0;
+    /// CRC-32C of the bytes in place, where there is a journal.
+    std::uint32_t crc = 0;
 };
 /// The time asked for has come. `lanes` has one window for each lane.
 struct woke {
+    std::span<lane_window const> lanes;
+};
+/// How far each lane is, before an event that may end the download: what is in place then counts.
+struct looked {
     std::span<lane_window const> lanes;
 };
 /// The caller does not want it any more.
@@ -6806,9 +8150,9 @@ struct rate_changed {
 } // namespace event
 
 using any_event =
-    std::variant<event::started, event::connected, event::head_bytes, event::grant_ended,
-                 event::lane_failed, event::job_ended, event::woke, event::cancelled,
-                 event::paused, event::rate_changed>;
+    std::variant<event::started, event::recalled, event::refreshed, event::connected,
+                 event::head_bytes, event::grant_ended, event::lane_failed, event::job_ended,
+                 event::woke, event::looked, event::cancelled, event::paused, event::rate_changed>;
 
 } // namespace cleave
 
@@ -6838,8 +8182,10 @@ struct receive {
     bool first = false;
     /// How many of the last `head_bytes` were the head's; the rest is body.
     std::size_t head_size = 0;
-    /// Body bytes to drop before the grant.
+    /// Body bytes to drop before the grant. The first `compare` of the body must be the same as
+    /// those that the sink has in their place.
     std::uint64_t skip = 0;
+    std::uint64_t compare = 0;
     body_framing framing;
     /// The grant ends with the last byte that is wanted of this reply.
     bool last = false;
@@ -6858,13 +8204,17 @@ struct close {
     /// It stands idle after a complete reply: another download may use it.
     bool keep = false;
 };
-/// Do this beside the lanes: `job_ended`. `bytes`: what to hash or to hand on, as the sink counts.
-/// `size`: of the object's wanted part, for `open` (unknown when empty) and `sync`.
+/// Do this beside the lanes: `job_ended`, or `recalled`. `bytes`: what to hash, check or hand on,
+/// as the sink counts. `size`: of the object's wanted part, for `open` (unknown when empty) and
+/// `sync`. `resumed`: what the sink has taken over stays as it is.
 struct run {
     job what = job::open;
     segment bytes;
     std::optional<std::uint64_t> size;
+    bool resumed = false;
 };
+/// Get a fresh request: `refreshed`.
+struct refresh {};
 /// Send `woke` at this time, or earlier; replaces the one before. Answered then.
 struct wait_until {
     instant at{0};
@@ -6878,7 +8228,58 @@ namespace cleave {
 
 using any_action =
     std::variant<action::connect, action::send, action::read_head, action::receive, action::revoke,
-                 action::close, action::run, action::wait_until, action::finish>;
+                 action::close, action::run, action::refresh, action::wait_until, action::finish>;
+
+} // namespace cleave
+
+// ---- cleave/engine/checked_runs.hpp ----
+
+// Which runs of bytes are in place, with a CRC-32C of each: what a journal claims. Apart from the
+// ledger, which must split runs where no checksum can be split.
+
+namespace cleave {
+
+class checked_runs {
+  public:
+    /// Adds bytes; what the set had of them before is forgotten, together with the whole runs that
+    /// it was part of.
+    void insert(checked_segment run) {
+        erase(run.bytes);
+        auto at = first_behind(run.bytes.first);
+        if (at != runs_.end() && run.bytes.precedes(at->bytes)) {
+            at->crc = crc32c_join(run.crc, at->crc, at->bytes.size());
+            at->bytes.first = run.bytes.first;
+        } else {
+            at = runs_.insert(at, run);
+        }
+        if (at == runs_.begin()) return;
+        auto const before = std::prev(at);
+        if (!before->bytes.precedes(at->bytes)) return;
+        before->crc = crc32c_join(before->crc, at->crc, at->bytes.size());
+        before->bytes.last = at->bytes.last;
+        runs_.erase(at);
+    }
+    /// Forgets every run that has some of these bytes: what is left of it has no checksum.
+    void erase(segment bytes) {
+        std::erase_if(runs_, [&](checked_segment const& run) { return run.bytes.overlaps(bytes); });
+    }
+    void clear() noexcept { runs_.clear(); }
+    void reserve(std::size_t n) { runs_.reserve(n); }
+
+    [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
+    /// Sorted, and with at least one byte between any two.
+    [[nodiscard]] std::vector<checked_segment> const& list() const noexcept { return runs_; }
+
+  private:
+    // The first run that begins at or behind `offset`.
+    [[nodiscard]] std::vector<checked_segment>::iterator
+    first_behind(std::uint64_t offset) noexcept {
+        return std::ranges::lower_bound(runs_, offset, {},
+                                        [](checked_segment const& r) { return r.bytes.first; });
+    }
+
+    std::vector<checked_segment> runs_;
+};
 
 } // namespace cleave
 
@@ -6924,9 +8325,11 @@ struct lane {
     segment reply_bytes;
     segment grant;
     std::uint64_t in_place = 0; ///< of the grant, when last looked at
+    std::uint32_t crc = 0;      ///< of these bytes, where there is a journal
     std::uint64_t turn = 0;     ///< since when it waits for a grant, beside other lanes
     instant admitted_at{0};     ///< the same, as a time
     std::uint64_t skip = 0;
+    std::uint64_t sample = 0; ///< of what is skipped, bytes to be compared with those in place
     body_framing framing;
     std::size_t head_size = 0;
     bool first_grant = true;
@@ -6944,6 +8347,13 @@ struct lane {
     bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken
+    bool stays = false;         ///< it waits with its connection open
+
+    // Which request was in use: when it connected, when it asked, when it was last found to lead
+    // to the same bytes.
+    std::uint32_t connected_to = 0;
+    std::uint32_t asked_with = 0;
+    std::uint32_t proven_with = 0;
 
     // The record: failures in a row, and what it brought.
     std::uint32_t tries = 0;
@@ -7088,6 +8498,8 @@ class smooth_rate {
         at_ = now;
         bytes_ = bytes;
     }
+    /// So many bytes were there before anything was measured.
+    void begin_at(std::uint64_t bytes) noexcept { bytes_ = bytes; }
     [[nodiscard]] std::uint64_t whole() const noexcept {
         return rate_ >= 9e18 ? std::numeric_limits<std::int64_t>::max()
                              : static_cast<std::uint64_t>(rate_);
@@ -7113,8 +8525,11 @@ class smooth_rate {
 namespace cleave {
 
 struct report {
-    /// Bytes in place, of those that were wanted.
+    /// Bytes in place, of those that were wanted; and those of them that an earlier run had left.
     std::uint64_t bytes = 0;
+    std::uint64_t bytes_resumed = 0;
+    /// After a failure: whether what is in place was left for another run to go on with.
+    bool kept = false;
     /// What the server said of the object.
     cleave::identity identity;
     /// Whether the server sent ranges; without, one lane carried everything.
@@ -7131,6 +8546,15 @@ struct report {
     std::uint64_t requests = 0;
     /// Attempts that failed and were followed by another.
     std::uint64_t retries = 0;
+    /// Of these, those that used the same connection again; and lanes that were given up.
+    std::uint64_t retries_in_place = 0;
+    std::uint32_t lanes_given_up = 0;
+    /// Fresh requests that the request source was asked for.
+    std::uint64_t refreshes = 0;
+    /// Whether ranges were given up on the way: one lane fetched all of it.
+    bool one_stream = false;
+    /// Times the download began again because the object had changed.
+    std::uint32_t new_versions = 0;
     /// Requests sent again because a kept connection had died unused; not counted as retries.
     std::uint64_t stale_connections = 0;
     /// Times the download began again from its first byte.
@@ -7279,6 +8703,9 @@ struct engine_windows {
     std::uint64_t hash_from = std::uint64_t{1} << 20;
     /// Of an ordered sink: what one lane fetches of its window at a time, at least.
     std::uint64_t stripe = std::uint64_t{64} << 10;
+    /// What is fetched again, and compared, where a lane goes on behind bytes that came over
+    /// another URL or in an earlier run.
+    std::uint64_t sample = std::uint64_t{4} << 10;
     stealing_limits stealing{};
 };
 
@@ -7287,6 +8714,17 @@ struct sink_shape {
     /// Bytes that an ordered sink can hold, and hands on at a time; 0 and 0 of any other.
     std::uint64_t window = 0;
     std::uint64_t chunk = 0;
+    /// Whether bytes can be read back.
+    bool readable = false;
+};
+
+/// What else the engine must know of the policies that act.
+struct engine_surroundings {
+    sink_shape sink{};
+    /// How often the journal wants to be told; there need not be one.
+    journal_interval journal{};
+    /// Whether there is a source of fresh requests.
+    bool can_refresh = false;
 };
 
 /// One download's decisions.
@@ -7300,21 +8738,17 @@ class engine {
   public:
     engine(cleave::request what, Planner planner, LaneRule lanes, RenewalRule renewal,
            Verifier verifier, Pacer pacer, Observer& watching, engine_windows windows = {},
-           sink_shape sink = {})
+           engine_surroundings around = {})
         : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
           pacer_(std::move(pacer)), observer_(std::addressof(watching)),
-          windows_(positive(windows)), sink_(sink), random_(request_.seed),
+          windows_(positive(windows)), sink_(around.sink), record_every_(around.journal),
+          can_refresh_(around.can_refresh), random_(request_.seed),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
           useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
-        if constexpr (learning_verifier<Verifier>) {
-            if (std::string_view const asks = verifier_.asks(); !asks.empty())
-                request_.with_header("Want-Repr-Digest", std::string{asks});
-        }
-        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
-        for (header const& h : request_.headers)
-            longest_request_ += h.name.size() + h.value.size() + 4;
+        prepare_request();
+        checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
         holdings_.reserve(lanes_.size());
@@ -7324,9 +8758,13 @@ class engine {
     void step(any_event const& e, instant now) {
         now_ = now;
         // What the lanes still had to say does not matter any more once the end is decided.
-        if (ended_ && !std::holds_alternative<event::job_ended>(e)) return;
+        if (ended_ && !std::holds_alternative<event::job_ended>(e) &&
+            !std::holds_alternative<event::recalled>(e))
+            return;
         std::visit([this](auto const& one) { this->on(one); }, e);
         if (!ended_ && !finished_) go_on();
+        // Whoever was to find out has left: fewer lanes are wanted, or none for now.
+        if (!anybody_goes_on()) wake_parked();
         if (!finished_) set_timer();
     }
 
@@ -7347,6 +8785,16 @@ class engine {
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
     /// Everything that is wanted; its end is a guess until the first reply is accepted.
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
+    /// What a journal is to hold now, for `job::record`; of grants that are being filled, what was
+    /// in place when last looked at. Claims nothing where nothing may be resumed.
+    [[nodiscard]] resume_state state_to_keep() const {
+        if (!may_resume()) return {};
+        checked_runs all = checked_;
+        for (lane const& l : lanes_)
+            if (auto const run = in_flight(l)) all.insert(*run);
+        return {report_.identity, wanted_, request_.target.to_string(), expectation_of(verifier_),
+                all.list()};
+    }
 
   private:
     // The lane whose first request tells what the object is.
@@ -7370,9 +8818,48 @@ class engine {
         if (request_.timeouts.deadline) deadline_ = from_now(*request_.timeouts.deadline);
         if (observer_->interval() > observer_->interval().zero())
             progress_at_ = from_now(observer_->interval());
+        last_byte_at_ = now_;
+        use_until();
         if (e.failed) return fail(*e.failed);
         if (auto wrong = find_fault()) return fail(*std::move(wrong));
+        journal_ = e.journal;
+        if (journal_) return run(job::recall);
         connect(opener);
+    }
+
+    void on(event::recalled const& e) {
+        running_job_.reset();
+        // From here on the sink and the journal have something open; or it is not ours to remove.
+        sink_touched_ = !e.failed;
+        untouched_ = e.state != nullptr;
+        if (ended_) return end_badly(job::recall);
+        if (e.failed) return fail(*e.failed);
+        if (e.state && fits(*e.state)) {
+            recalled_ = *e.state;
+            wanted_ = recalled_->wanted;
+            ledger_.reset(wanted_);
+            return check_next();
+        }
+        connect(opener);
+    }
+
+    void on(event::refreshed const& e) {
+        refreshing_ = false;
+        observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
+        if (e.failed) return fail(*e.failed);
+        bool const elsewhere = !same_server(request_.target, e.fresh->target);
+        request_.target = e.fresh->target;
+        request_.url_error = e.fresh->url_error;
+        request_.headers = e.fresh->headers;
+        request_.valid_for = e.fresh->valid_for;
+        if (auto wrong = find_request_fault()) return fail(*std::move(wrong));
+        prepare_request();
+        use_until();
+        ++request_number_;
+        if (elsewhere) server_number_ = request_number_;
+        wake_parked();
+        // Nobody may be left who waits for it.
+        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
     }
 
     void on(event::connected const& e) {
@@ -7380,6 +8867,7 @@ class engine {
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
         l.waited = false;
+        l.connected_to = server_number_;
         ++report_.connections;
         if (e.kept)
             ++report_.kept_connections;
@@ -7401,14 +8889,14 @@ class engine {
             return lane_failed(e.lane, failure::of(read.why, phase::head));
         case response_head_parser::progress::state::complete:
             l.head_size = read.consumed;
-            return judge(e.lane);
+            return judge(e.lane, e.bytes.size() - read.consumed);
         }
     }
 
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
         if (l.is != lane::state::receiving) return;
-        end_grant(l, e.bytes);
+        end_grant(l, e.bytes, e.crc);
         auto const thief = std::exchange(l.thief, std::nullopt);
         tell_step();
         bool const storage_failed = e.failed && e.failed->kind == cause::storage;
@@ -7436,19 +8924,38 @@ class engine {
 
     void on(event::job_ended const& e) {
         running_job_.reset();
-        if (ended_) {
-            if (e.what == job::abandon) return finish();
-            return run(job::abandon);
+        data_lost_ = data_lost_ || e.data_lost || (e.failed && e.what == job::sync);
+        if (ended_) return end_badly(e.what);
+        // Without its journal the file is as right as with it.
+        if (e.what == job::forget) return finish();
+        if (e.what == job::check)
+            return compare_check(e.failed ? std::nullopt : std::optional{e.crc});
+        if (e.what == job::record && e.failed && winding_up_ && !e.data_lost) {
+            // Nothing needs to be recorded of what is about to be published.
+            recorded_ = recording_;
+            return;
         }
         if (e.failed) return fail(*e.failed);
         switch (e.what) {
-        case job::open: sink_ready_ = !open_wanted_; break;
+        case job::recall:
+        case job::check:
+        case job::forget:
+        case job::keep:
+        case job::abandon: break;
+        case job::record:
+            recorded_at_ = now_;
+            recorded_ = recording_;
+            break;
+        case job::open:
+            sink_ready_ = std::exchange(opening_, false);
+            recorded_at_ = now_;
+            break;
         case job::hash:
             // After a restart, what was hashed is not what counts.
-            if (!open_wanted_) hashed_ = hashing_to_;
+            if (sink_ready_) hashed_ = hashing_to_;
             break;
         case job::hash_piece:
-            if (!open_wanted_) judge_piece(e.digest);
+            if (sink_ready_) judge_piece(e.digest);
             break;
         case job::deliver:
             delivered_ = delivering_to_;
@@ -7461,15 +8968,15 @@ class engine {
             digest_done_ = true;
             break;
         case job::sync: synced_ = true; break;
-        case job::publish: return finish();
-        case job::abandon: break;
+        case job::publish:
+            if (journal_) return run(job::forget);
+            return finish();
         }
     }
 
     void on(event::woke const& e) {
         timer_at_.reset();
-        for (lane_id i = 0; i != lanes_.size(); ++i)
-            if (lanes_[i].is == lane::state::receiving) lanes_[i].in_place = e.lanes[i].in_place;
+        on(event::looked{e.lanes});
         for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) look_at_clock(i, e.lanes[i].read);
         if (ended_) return;
         if (deadline_ && now_ >= *deadline_)
@@ -7483,12 +8990,20 @@ class engine {
         tell_step();
     }
 
+    void on(event::looked const& e) {
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (is_receiving(lanes_[i])) see_in_place(lanes_[i], e.lanes[i]);
+    }
+
     void on(event::cancelled const&) { fail(failure::of(error::cancelled, phase::setup)); }
 
     void on(event::paused const& e) {
         if (std::exchange(paused_, e.rest) == e.rest) return;
         observer_->on(download_paused{e.rest});
-        if (!e.rest) return;
+        if (!e.rest) {
+            last_byte_at_ = now_; // nobody could send any
+            return;
+        }
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
             // Where the object's end is part of a grant, only all of it tells anything.
@@ -7504,19 +9019,50 @@ class engine {
 
     // ---- the request ----------------------------------------------------------------------
 
-    [[nodiscard]] std::optional<failure> find_fault() {
-        auto const setup = [](std::error_code ec) {
-            return failure{ec, cause::configuration, phase::setup, 0, std::nullopt, {}};
-        };
-        auto const& t = request_.timeouts;
-        auto const positive = [](std::chrono::nanoseconds time) { return time > time.zero(); };
+    [[nodiscard]] static failure setup(std::error_code ec) {
+        return {ec, cause::configuration, phase::setup, 0, std::nullopt, {}};
+    }
+
+    // What a fresh request may have wrong, too.
+    [[nodiscard]] std::optional<failure> find_request_fault() const {
         if (request_.url_error) return setup(request_.url_error);
         if (request_.target.empty()) return setup(error::bad_url);
+        if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
+        return std::nullopt;
+    }
+
+    // After checking it.
+    void prepare_request() {
+        if constexpr (learning_verifier<Verifier>) {
+            if (std::string_view const asks = verifier_.asks(); !asks.empty())
+                request_.with_header("Want-Repr-Digest", std::string{asks});
+        }
+        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
+        for (header const& h : request_.headers)
+            longest_request_ += h.name.size() + h.value.size() + 4;
+    }
+
+    void use_until() noexcept {
+        use_until_.reset();
+        if (!request_.valid_for || !can_refresh_) return;
+        // A tenth of it, half a minute at most, is left for what is on its way then.
+        auto const margin =
+            std::min<std::chrono::nanoseconds>(*request_.valid_for / 10, std::chrono::seconds{30});
+        use_until_ = from_now(*request_.valid_for - margin);
+    }
+
+    [[nodiscard]] static bool same_server(url const& a, url const& b) noexcept {
+        return a.scheme() == b.scheme() && a.host() == b.host() && a.port() == b.port();
+    }
+
+    [[nodiscard]] std::optional<failure> find_fault() {
+        auto const& t = request_.timeouts;
+        auto const positive = [](std::chrono::nanoseconds time) { return time > time.zero(); };
+        if (auto wrong = find_request_fault()) return wrong;
         if (!positive(t.connect) || !positive(t.head) || !positive(t.stall) ||
             (t.deadline && !positive(*t.deadline)))
             return setup(error::bad_timeout);
         if (!wanted_.valid()) return setup(error::bad_segment);
-        if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
         if (auto ec = verifier_.fault()) return setup(ec);
         if (auto wrong = find_plan_fault(planner_)) return plan_failure(*wrong);
         // A piece is proven before any of it is handed on, so all of it must fit.
@@ -7539,19 +9085,23 @@ class engine {
 
     // ---- replies --------------------------------------------------------------------------
 
-    void judge(lane_id id) {
+    // `behind`: bytes that came along with the head.
+    void judge(lane_id id, std::size_t behind) {
         lane& l = lanes_[id];
         l.used = true;
         l.kept = l.stale_retried = false;
         reply_time_.add(now_ - l.asked_at);
         admission& a = judged_;
-        admit(l.reply.head(), *l.held, wanted_, identity_known_ ? &report_.identity : nullptr, a);
+        admit(l.reply.head(), *l.held, wanted_, known(), a);
         if (a.refused) {
+            // What an earlier run left is of another object, or cannot be gone on with.
+            if (recalled_ && is_of_another_object(*a.refused)) return begin_afresh(id);
             // Some servers refuse any range of an object that they would send whole.
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
                                    a.refused->code == error::range_not_satisfiable;
             if (try_whole) return ask_for_whole(id);
-            return lane_failed(id, *std::move(a.refused));
+            bool const read_whole = ends_with_head(l.reply.head(), behind);
+            return lane_failed(id, *std::move(a.refused), read_whole);
         }
         bool const opening = !identity_known_;
         if (opening) {
@@ -7559,7 +9109,21 @@ class engine {
             if (!a.nothing && a.ranges && !a.object.size) return ask_for_whole(id);
             if (!learn(a, l.reply.head())) return;
         }
+        l.proven_with = l.asked_with;
         accept(id, a, opening);
+    }
+
+    // What replies are compared with; nothing before the first.
+    [[nodiscard]] identity const* known() const noexcept {
+        if (identity_known_) return &report_.identity;
+        return recalled_ ? &recalled_->identity : nullptr;
+    }
+
+    // Whether a reply that is not wanted is all there, so that the connection may be used again.
+    [[nodiscard]] static bool ends_with_head(response_head const& head, std::size_t behind) {
+        framing_result const body = read_framing(head);
+        return !body.bad && body.framing.is == body_framing::kind::length &&
+               body.framing.length == behind && keeps_connection(head);
     }
 
     // Now that it is known what there is to plan; nothing where the object is empty. False: this
@@ -7591,14 +9155,17 @@ class engine {
         }
         report_.identity = a.object;
         report_.ranges = a.ranges;
-        report_.to_first_reply = now_ - started_at_;
+        if (report_.to_first_reply == instant{0}) report_.to_first_reply = now_ - started_at_;
         identity_known_ = true;
-        ranged_ = a.ranges;
+        if (!a.ranges) ranged_ = false;
         auto const size = size_told(a);
         if (size && !learn_size(*size)) return false;
-        ledger_.reset(wanted_);
         open_wanted_ = true;
         observer_->on(object_known{report_.identity, report_.ranges});
+        if (recalled_)
+            resume();
+        else
+            ledger_.reset(wanted_);
         return true;
     }
 
@@ -7671,7 +9238,11 @@ class engine {
         l.sampled = l.bytes;
         l.sampled_at = now_;
         wait_for_turn(l);
-        if (opening || !ranged_) {
+        if (opening && resumed_) {
+            // Everything was there: nothing but the reply's head was wanted.
+            if (!l.left) return leave(id);
+            claim(id, *l.left);
+        } else if (opening || !ranged_) {
             // Nothing is in place yet, unless a sink cannot take back what it has handed on.
             auto const fresh = l.reply_bytes.from(wanted_.first + ledger_.frontier());
             if (!fresh)
@@ -7731,6 +9302,8 @@ class engine {
     // Lanes that wait get their grants in turn, as far as sink, pacer and caller let them.
     void grant_in_turn() {
         if (!sink_ready_ || paused_ || (pace_at_ && now_ < *pace_at_)) return;
+        // A crash loses no more than that and what lanes have in flight, however slow the disk.
+        if (record_is_due()) return;
         pace_at_.reset();
         for (;;) {
             lane_id next = 0;
@@ -7762,6 +9335,7 @@ class engine {
         l.grant = {window.first, window.first + (pace.bytes - 1)};
         look_soon();
         l.is = lane::state::receiving;
+        l.crc = 0;
         // While it had to wait it was not slow.
         l.sampled_at += now_ - l.admitted_at;
         l.in_place = 0;
@@ -7776,6 +9350,7 @@ class engine {
                                            .first = std::exchange(l.first_grant, false),
                                            .head_size = l.head_size,
                                            .skip = l.skip,
+                                           .compare = l.sample,
                                            .framing = l.framing,
                                            .last = whole_reply && l.grant.last == l.left->last,
                                            .to_the_end = must_end(l)});
@@ -7783,13 +9358,15 @@ class engine {
     }
 
     // The lane's grant ends; so much of it is in place.
-    void end_grant(lane& l, std::uint64_t bytes) {
+    void end_grant(lane& l, std::uint64_t bytes, std::uint32_t crc) {
         give_back_rest(l, bytes);
         l.is = lane::state::admitted;
         if (bytes > l.in_place) l.seen_at = now_;
         l.in_place = 0;
         if (auto const arrived = segment::of(l.grant.first, bytes)) {
+            got_bytes(l);
             ledger_.commit(*arrived);
+            if (journal_ && ranged_) checked_.insert({*arrived, crc});
             l.left = arrived->last == max_offset ? std::nullopt : l.left->from(arrived->last + 1);
             l.bytes += bytes;
             report_.bytes += bytes;
@@ -7801,6 +9378,24 @@ class engine {
             best_ = std::max(best_, there);
             l.attempt_bytes += fresh;
         }
+    }
+    void see_in_place(lane& l, event::lane_window const& w) noexcept {
+        if (w.in_place > l.in_place) got_bytes(l);
+        l.in_place = w.in_place;
+        l.crc = w.crc;
+    }
+    // Of the present grant, what is in place.
+    [[nodiscard]] static std::optional<checked_segment> in_flight(lane const& l) noexcept {
+        if (l.is != lane::state::receiving) return std::nullopt;
+        auto const bytes = segment::of(l.grant.first, l.in_place);
+        return bytes ? std::optional{checked_segment{*bytes, l.crc}} : std::nullopt;
+    }
+    // The server is there: whoever waited for that goes on.
+    void got_bytes(lane const& by) noexcept {
+        last_byte_at_ = now_;
+        // Those that come after all by way of an old request say nothing for the fresh one.
+        if (!refreshing_ && by.asked_with == request_number_) refreshed_ = 0;
+        if (std::exchange(fruitless_, false)) wake_parked();
     }
     void give_back_rest(lane const& l, std::uint64_t bytes) noexcept {
         if (bytes != l.grant.size()) pacer_.give_back(l.grant.size() - bytes);
@@ -7825,6 +9420,7 @@ class engine {
         l.held.reset();
         l.tries = 0;
         l.attempt_bytes = 0;
+        l.sample = 0;
         sample_rate(l);
         lose_hedge_of(id);
         if (l.reusable && exact && !e.failed)
@@ -7851,16 +9447,21 @@ class engine {
 
     // ---- failures -------------------------------------------------------------------------
 
-    void lane_failed(lane_id id, failure what) {
+    // `read_whole`: it failed by a reply that is all there; the connection still serves.
+    void lane_failed(lane_id id, failure what, bool read_whole = false) {
         if (ended_) return;
         lane& l = lanes_[id];
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.kind == cause::passing &&
                            what.code != error::head_timeout && what.code != error::closed_in_head;
-        bool const refused = is_refusal(what);
+        bool const renewable = what.kind == cause::renewable && can_refresh_;
+        bool const outdated = renewable && l.asked_with != request_number_;
         release(id);
         if (ended_) return;
-        drop_connection(id);
+        if (read_whole)
+            disengage(id);
+        else
+            drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
         // Those that another download kept are only so many; then there are new ones.
@@ -7868,30 +9469,372 @@ class engine {
             ++report_.stale_connections;
             return connect(id);
         }
-        if (pointless(what.kind)) return fail(std::move(what));
-        if (refused) ++refusals_;
+        if (pointless(what.kind) && !renewable) {
+            if (read_whole) drop_connection(id);
+            return give_in(id, std::move(what));
+        }
+        if (is_refusal(what)) ++refusals_;
 
         std::uint64_t const brought = std::exchange(l.attempt_bytes, 0);
         l.tries = brought != 0 ? 1 : l.tries + 1;
-        auto const left = deadline_ ? std::optional{*deadline_ - now_} : std::nullopt;
-        renewal const answer = renewal_rule_.decide({what, l.tries, brought, left, random()});
-        if (answer.is == renewal::answer::give_up) {
+        if (brought == 0) fruitless_ = true;
+        // Somebody has asked for a fresh request already, or it has come.
+        if (renewable && refreshing_) return park(id, read_whole);
+        if (outdated) return go_on_with(id, read_whole);
+
+        renewal const answer = ask_rule(what, l.tries, brought);
+        if (answer.is == renewal::answer::fresh_request && can_refresh_) {
+            tell_failure(id, what, next_step::fresh_request, std::nullopt);
+            park(id, read_whole);
+            return refresh();
+        }
+        bool const again = answer.is == renewal::answer::again;
+        if ((!again && answer.is != renewal::answer::elsewhere) || renewable) {
+            if (read_whole) drop_connection(id);
             l.is = lane::state::ended;
-            observer_->on(attempt_failed{id, what, std::nullopt});
             ++given_up_;
             // As long as another lane goes on, it may bring what this one could not. But only one
             // asks what the object is at all.
-            if (running() == 0 || (!identity_known_ && id == opener)) fail(std::move(what));
-            return;
+            if (renewable || !anybody_goes_on() || (!identity_known_ && id == opener)) {
+                tell_failure(id, what, next_step::none, std::nullopt);
+                return give_in(id, std::move(what));
+            }
+            ++report_.lanes_given_up;
+            return tell_failure(id, what, next_step::fewer_lanes, std::nullopt);
         }
         ++report_.retries;
-        observer_->on(attempt_failed{id, what, answer.after});
+        bool const stays = read_whole && again;
+        if (stays)
+            ++report_.retries_in_place;
+        else if (read_whole)
+            drop_connection(id);
+        tell_failure(id, what, stays ? next_step::same_connection : next_step::new_connection,
+                     answer.after);
         // Where fewer lanes are wanted now, the others will do.
-        if (identity_known_ && at_work() >= wanted_lanes()) return;
+        if (identity_known_ && at_work() >= wanted_lanes()) {
+            if (stays) drop_connection(id);
+            return;
+        }
+        if (answer.after <= answer.after.zero()) return go_on_with(id, stays);
         l.is = lane::state::waiting;
+        l.stays = stays;
         l.until = from_now(answer.after);
-        if (answer.after <= answer.after.zero()) connect(id);
+        leave_it_to_one();
     }
+
+    [[nodiscard]] renewal ask_rule(failure const& what, std::uint32_t tries,
+                                   std::uint64_t brought) noexcept {
+        return renewal_rule_.decide(
+            {.what = what,
+             .tries = tries,
+             .bytes = brought,
+             .time_left = deadline_ ? std::optional{*deadline_ - now_} : std::nullopt,
+             .random = random(),
+             .received = received_,
+             .idle = now_ - last_byte_at_,
+             .object_known = identity_known_,
+             .can_refresh = can_refresh_,
+             .refreshed = refreshed_});
+    }
+
+    void tell_failure(lane_id id, failure const& what, next_step next,
+                      std::optional<std::chrono::nanoseconds> after) {
+        observer_->on(attempt_failed{id, what, after, next});
+    }
+
+    // The lane tries again now: over the connection that it has, or a new one.
+    void go_on_with(lane_id id, bool connected) {
+        if (!connected) return connect(id);
+        lanes_[id].is = lane::state::ready;
+        lanes_[id].stays = false;
+        lanes_[id].waited = true;
+    }
+
+    // ---- one finds out for all ------------------------------------------------------------
+
+    // The lane waits until bytes come again, or a fresh request.
+    static constexpr instant not_before_woken = instant::max();
+    void park(lane_id id, bool connected) noexcept {
+        lanes_[id].is = lane::state::waiting;
+        lanes_[id].stays = connected;
+        lanes_[id].until = not_before_woken;
+    }
+    [[nodiscard]] static bool is_parked(lane const& l) noexcept {
+        return l.is == lane::state::waiting && l.until == not_before_woken;
+    }
+    void wake_parked() noexcept {
+        for (lane& l : lanes_)
+            if (is_parked(l)) l.until = now_;
+    }
+    [[nodiscard]] bool anybody_goes_on() const noexcept {
+        return std::ranges::any_of(lanes_, [this](lane const& l) {
+            return is_running(l) && (refreshing_ || !is_parked(l));
+        });
+    }
+    // Nothing has come since a lane failed, and nothing is coming. Before it is known what the
+    // object is, only one lane asks anyway.
+    [[nodiscard]] bool all_quiet() const noexcept {
+        return fruitless_ && identity_known_ && std::ranges::none_of(lanes_, [](lane const& l) {
+                   return l.is == lane::state::admitted || l.is == lane::state::receiving;
+               });
+    }
+    // Where a server is away, of those that wait only the first tries again.
+    void leave_it_to_one() noexcept {
+        if (!all_quiet()) return;
+        std::optional<lane_id> first;
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (lanes_[i].is == lane::state::waiting && !is_parked(lanes_[i]) &&
+                (!first || lanes_[i].until < lanes_[*first].until))
+                first = i;
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (lanes_[i].is == lane::state::waiting && i != first) park(i, lanes_[i].stays);
+    }
+    [[nodiscard]] bool another_finds_out(lane_id id) const noexcept {
+        if (!all_quiet()) return false;
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (i != id && (lanes_[i].is == lane::state::connecting ||
+                            lanes_[i].is == lane::state::requesting))
+                return true;
+        return false;
+    }
+
+    void refresh() {
+        if (std::exchange(refreshing_, true)) return;
+        ++refreshed_;
+        ++report_.refreshes;
+        use_until_.reset();
+        actions_.push_back(action::refresh{});
+    }
+    // Before the request in use is refused, where it is known when that will be.
+    void refresh_in_time() {
+        if (!use_until_ || now_ < *use_until_ || refreshing_ || all_there()) return;
+        use_until_.reset();
+        failure const soon = failure::of(error::request_expires, phase::setup);
+        if (ask_rule(soon, 1, 0).is == renewal::answer::fresh_request) refresh();
+    }
+
+    // ---- further steps down ---------------------------------------------------------------
+
+    // Another attempt of the kind would not do.
+    void give_in(lane_id id, failure what) {
+        bool const changed = what.kind == cause::identity_changed;
+        bool const begun = delivered_ != 0 || running_job_ == job::deliver || winding_up_;
+        // Nothing of this run is lost.
+        bool const only_resumed =
+            resumed_ && report_.bytes == report_.bytes_resumed && what.code == error::bytes_differ;
+        if (changed && !begun && (only_resumed || report_.new_versions < request_.new_versions)) {
+            if (!only_resumed) ++report_.new_versions;
+            tell_failure(id, what, next_step::new_version, std::nullopt);
+            return begin_again();
+        }
+        // Perhaps the beginning can be had.
+        if (recalled_ && is_about_ranges(what.code)) return begin_afresh(id);
+        if (ranged_ && identity_known_ && is_about_ranges(what.code)) {
+            tell_failure(id, what, next_step::one_stream, std::nullopt);
+            return go_on_in_one_stream();
+        }
+        if (changed && report_.new_versions != 0) {
+            what.detail = "it changed " + std::to_string(report_.new_versions + 1) +
+                          " times, the last time: " + what.message();
+            what.code = error::object_unstable;
+        }
+        fail(std::move(what));
+    }
+
+    [[nodiscard]] static bool is_about_ranges(std::error_code ec) noexcept {
+        return ec == error::range_ignored || ec == error::range_missing ||
+               ec == error::range_mismatch || ec == error::length_mismatch ||
+               ec == error::bad_content_range || ec == error::multipart_reply ||
+               ec == error::validator_missing;
+    }
+    // So says a reply to the first request of a run that goes on.
+    [[nodiscard]] static bool is_of_another_object(failure const& what) noexcept {
+        return what.kind == cause::identity_changed || what.code == error::range_ignored ||
+               what.code == error::validator_missing || what.code == error::range_not_satisfiable;
+    }
+
+    // One lane fetches all of it.
+    void go_on_in_one_stream() {
+        report_.one_stream = true;
+        set_all_aside();
+        ranged_ = false;
+        std::uint64_t const proven = ledger_.proven_frontier();
+        std::uint64_t const there = ledger_.frontier();
+        report_.bytes_twice += report_.bytes - there;
+        report_.bytes = there;
+        ledger_.reset(wanted_);
+        suspects_.clear();
+        if (auto const prefix = segment::of(wanted_.first, there)) {
+            ledger_.take(*prefix);
+            ledger_.commit(*prefix);
+        }
+        if (auto const prefix = segment::of(wanted_.first, proven)) ledger_.prove(*prefix);
+        start_over(std::nullopt);
+        if (!ended_) connect(opener);
+    }
+
+    // The object is another one now. If that goes on, one connection is less likely to see two of
+    // them.
+    void begin_again() {
+        set_all_aside();
+        report_.bytes_twice += report_.bytes;
+        if (report_.new_versions > 1) {
+            report_.one_stream = true;
+            ranged_ = false;
+        }
+        identity_known_ = false;
+        forget_what_is_there();
+        ++report_.restarts;
+        connect(opener);
+    }
+    void forget_what_is_there() {
+        recalled_.reset();
+        resumed_ = false;
+        opening_ = false;
+        open_wanted_ = sink_ready_ = empty_ = false;
+        wanted_ = request_.part.value_or(segment{0, max_offset});
+        ledger_.reset(wanted_);
+        checked_.clear();
+        suspects_.clear();
+        report_.bytes = report_.bytes_resumed = 0;
+        hashed_ = best_ = 0;
+    }
+    void set_all_aside() {
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane& l = lanes_[i];
+            if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
+            l.is = lane::state::idle;
+            l.held.reset();
+            l.left.reset();
+            l.tries = 0;
+            l.attempt_bytes = 0;
+            drop_connection(i);
+        }
+    }
+
+    // ---- an earlier run -------------------------------------------------------------------
+
+    // Whether a journal may hold anything of this download: it must be possible to go on in the
+    // middle, and to tell later that it is still the same object.
+    [[nodiscard]] bool may_resume() const noexcept {
+        return journal_ && ranged_ && identity_known_ && !empty_ && !data_lost_ &&
+               report_.identity.size &&
+               (report_.identity.validator.is != validator::kind::none ||
+                expectation_of(verifier_) != 0);
+    }
+
+    // Whether what an earlier run left may be gone on with. With the same digest expected, server
+    // and validator may be others; the digest decides in the end.
+    [[nodiscard]] bool fits(resume_state const& left) const {
+        if (!left.identity.size || *left.identity.size == 0) return false;
+        segment all{0, *left.identity.size - 1};
+        if (request_.part) {
+            if (request_.part->first > all.last) return false;
+            all = {request_.part->first, std::min(request_.part->last, all.last)};
+        }
+        if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
+        std::uint64_t const expected = expectation_of(verifier_);
+        if (expected != 0 && left.expectation == expected) return true;
+        return (expected == 0 || left.expectation == 0) &&
+               left.url == request_.target.to_string() &&
+               left.identity.validator.is != validator::kind::none;
+    }
+    [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
+        return left.expectation != 0 && left.expectation == expectation_of(verifier_);
+    }
+
+    // What is claimed to be in place is read again, a run after the other, some of it at a time.
+    void check_next() {
+        if (checking_ == recalled_->in_place.size()) return check_done();
+        segment const bytes = recalled_->in_place[checking_].bytes;
+        checking_from_ = std::max(checking_from_, bytes.first);
+        checking_to_ = checking_from_ + std::min(bytes.last - checking_from_, windows_.hash - 1);
+        run(job::check, in_sink({checking_from_, checking_to_}));
+    }
+    // No checksum: it could not be read.
+    void compare_check(std::optional<std::uint32_t> crc) {
+        checked_segment const claim = recalled_->in_place[checking_];
+        if (crc)
+            check_crc_ = checking_from_ == claim.bytes.first
+                             ? *crc
+                             : crc32c_join(check_crc_, *crc, checking_to_ - checking_from_ + 1);
+        if (crc && checking_to_ != claim.bytes.last) {
+            checking_from_ = checking_to_ + 1;
+            return check_next();
+        }
+        if (crc && check_crc_ == claim.crc) {
+            checked_.insert(claim);
+            ledger_.take(claim.bytes);
+            ledger_.commit(claim.bytes);
+            report_.bytes += claim.bytes.size();
+        }
+        ++checking_;
+        check_next();
+    }
+    void check_done() {
+        report_.bytes_resumed = report_.bytes;
+        if (checked_.empty()) {
+            forget_what_is_there();
+            return connect(opener);
+        }
+        // Each lane's first bytes are compared with what was there before.
+        ++request_number_;
+        if (same_digest(*recalled_)) {
+            if (ledger_.complete()) {
+                // The digest will tell: nobody need be asked.
+                report_.identity = recalled_->identity;
+                identity_known_ = open_wanted_ = true;
+                return resume();
+            }
+            recalled_->identity = {recalled_->identity.size, {}, {}};
+        }
+        connect(opener);
+    }
+    // It is the same object.
+    void resume() {
+        recalled_.reset();
+        resumed_ = true;
+        told_at_ = report_.bytes;
+        rate_.begin_at(report_.bytes);
+        observer_->on(download_resumed{report_.bytes});
+    }
+    // It is not; the lane asks what it is now.
+    void begin_afresh(lane_id id) {
+        forget_what_is_there();
+        lanes_[id].held.reset();
+        lanes_[id].left.reset();
+        lanes_[id].tries = 0;
+        drop_connection(id);
+        connect(id);
+    }
+
+    [[nodiscard]] std::uint64_t arrived() const noexcept {
+        std::uint64_t bytes = received_;
+        for (lane const& l : lanes_)
+            if (l.is == lane::state::receiving) bytes += l.in_place;
+        return bytes;
+    }
+    void record() {
+        recording_ = arrived();
+        run(job::record);
+    }
+    // Whether as many new bytes have come as the journal may be without.
+    [[nodiscard]] bool record_is_due() const noexcept {
+        std::uint64_t const fresh = arrived() - recorded_;
+        return fresh != 0 && fresh >= record_every_.bytes && may_resume();
+    }
+    // False: it is not time yet.
+    bool record_in_time() {
+        if (!may_resume() || !sink_ready_) return false;
+        std::uint64_t const fresh = arrived() - recorded_;
+        bool const late = now_ - recorded_at_ >= record_every_.time;
+        if (late && fresh == 0) recorded_at_ = now_;
+        if (fresh == 0 || (!late && fresh < record_every_.bytes)) return false;
+        record();
+        return true;
+    }
+
+    // ---- kinds of failures ----------------------------------------------------------------
 
     [[nodiscard]] static constexpr bool pointless(cause c) noexcept {
         return c != cause::passing && c != cause::protocol;
@@ -7912,7 +9855,11 @@ class engine {
         bool const admitted = l.is == lane::state::admitted || l.is == lane::state::receiving;
         l.held.reset();
         auto const left = std::exchange(l.left, std::nullopt);
-        if (!identity_known_) return;
+        if (!identity_known_) {
+            // Of what an earlier run left open.
+            if (left) ledger_.give_back(*left);
+            return;
+        }
         if (!ranged_) {
             if (admitted) start_over(left);
         } else if (left) {
@@ -7936,20 +9883,25 @@ class engine {
         }
         report_.bytes_twice += report_.bytes;
         if (report_.bytes != 0) ++report_.restarts;
-        report_.bytes = 0;
+        report_.bytes = report_.bytes_resumed = 0;
         ledger_.reset(wanted_);
+        checked_.clear();
         hashed_ = 0;
-        sink_ready_ = false;
+        resumed_ = opening_ = sink_ready_ = false;
         open_wanted_ = true;
     }
 
     void drop_connection(lane_id id) {
+        disengage(id);
+        actions_.push_back(action::close{id});
+    }
+    void disengage(lane_id id) noexcept {
         lane& l = lanes_[id];
         if (l.is != lane::state::ended) l.is = lane::state::idle;
         l.rate = 0;
+        l.stays = false;
         l.hedge_of.reset();
         l.thief.reset();
-        actions_.push_back(action::close{id});
     }
     // The lane has nothing to do any more with the reply it is at.
     void leave(lane_id id) {
@@ -7968,6 +9920,9 @@ class engine {
         actions_.push_back(action::connect{id});
     }
 
+    [[nodiscard]] static constexpr bool is_receiving(lane const& l) noexcept {
+        return l.is == lane::state::receiving;
+    }
     [[nodiscard]] static constexpr bool is_running(lane const& l) noexcept {
         return l.is != lane::state::idle && l.is != lane::state::ended;
     }
@@ -7976,9 +9931,8 @@ class engine {
     }
     // Without those that wait for their time to try again.
     [[nodiscard]] std::uint32_t at_work() const noexcept {
-        return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, [](lane const& l) {
-            return is_running(l) && l.is != lane::state::waiting;
-        }));
+        return static_cast<std::uint32_t>(std::ranges::count_if(
+            lanes_, [](lane const& l) { return is_running(l) && l.is != lane::state::waiting; }));
     }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
         std::uint32_t receiving = 0;
@@ -7990,14 +9944,13 @@ class engine {
             held_back = held_back || (admitted && sink_ready_);
             in_flight += l.in_place;
         }
-        std::uint32_t const want =
-            lane_rule_.want({.running = running(),
-                             .given_up = given_up_,
-                             .receiving = receiving,
-                             .refusals = refusals_,
-                             .bytes = received_ + in_flight,
-                             .now = now_,
-                             .held_back = held_back});
+        std::uint32_t const want = lane_rule_.want({.running = running(),
+                                                    .given_up = given_up_,
+                                                    .receiving = receiving,
+                                                    .refusals = refusals_,
+                                                    .bytes = received_ + in_flight,
+                                                    .now = now_,
+                                                    .held_back = held_back});
         return std::clamp<std::uint32_t>(want, 1, useful_lanes_);
     }
 
@@ -8008,19 +9961,23 @@ class engine {
         if (sink_.window == 0) return;
         std::uint64_t const room = sink_.window - std::min(sink_.window, sink_.chunk);
         std::uint64_t const least = std::max(windows_.stripe, pieces().size);
-        useful_lanes_ = static_cast<std::uint32_t>(
-            std::clamp<std::uint64_t>(room / least, 1, lanes_.size()));
+        useful_lanes_ =
+            static_cast<std::uint32_t>(std::clamp<std::uint64_t>(room / least, 1, lanes_.size()));
         if (useful_lanes_ > 1) stripe_ = room / useful_lanes_;
     }
 
     void go_on() {
+        // What an earlier run left is being looked at.
+        if (running_job_ == job::recall || running_job_ == job::check) return;
+        refresh_in_time();
         if (open_wanted_ && !running_job_) {
             open_wanted_ = false;
-            sink_touched_ = true;
+            opening_ = sink_touched_ = true;
+            if (!resumed_) untouched_ = false;
             auto const size = empty_                  ? std::optional<std::uint64_t>{0}
                               : report_.identity.size ? std::optional{wanted_.size()}
                                                       : std::nullopt;
-            run(job::open, {}, size);
+            run(job::open, {}, size, resumed_);
         }
         if (all_there()) return wind_up();
         grant_in_turn();
@@ -8045,10 +10002,14 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
             if (l.is != lane::state::ready) continue;
-            if (paused_) {
+            if (paused_ || refreshing_) {
                 // Nothing is asked for.
+            } else if (l.connected_to != server_number_) {
+                // Others are at the server that the fresh request leads to.
+                drop_connection(i);
+                connect(i);
             } else if (!identity_known_) {
-                if (i == opener) ask(i, {opening_segment(), ranged_});
+                if (i == opener) ask_opening(i);
             } else if (!sink_ready_) {
                 // Only the opening request is sent before the sink has room.
             } else if (!ranged_) {
@@ -8123,11 +10084,21 @@ class engine {
         return gap.last <= room_until() ? std::optional{gap} : std::nullopt;
     }
 
-    [[nodiscard]] segment opening_segment() const noexcept {
+    // From the first byte that is owed; where none is, for the last one, to see whether it is
+    // still the same object.
+    void ask_opening(lane_id id) {
         std::uint64_t const size =
             std::max<std::uint64_t>(plan_opening(planner_).value_or(windows_.opening), 1);
-        std::uint64_t const left = wanted_.last - wanted_.first;
-        return {wanted_.first, wanted_.first + std::min(left, size - 1)};
+        segment bytes = wanted_;
+        if (recalled_)
+            bytes = ledger_.owed().empty() ? segment{wanted_.last, wanted_.last}
+                                           : ledger_.owed().front();
+        bytes.last = bytes.first + std::min(bytes.last - bytes.first, size - 1);
+        if (recalled_ && !ledger_.owed().empty()) {
+            ledger_.take(bytes);
+            lanes_[id].left = bytes;
+        }
+        ask(id, {bytes, ranged_});
     }
 
     [[nodiscard]] plan_state state_of_plan() noexcept {
@@ -8143,14 +10114,17 @@ class engine {
 
     void ask(lane_id id, lease what) {
         lane& l = lanes_[id];
+        l.sample = what.ranged && (l.left || l.hedge_of) ? sample_before(l, what.bytes.first) : 0;
+        what.bytes.first -= l.sample;
         l.held = what;
         l.asked_at = now_;
+        l.asked_with = request_number_;
         l.reply.reset();
         l.request.reserve(longest_request_);
         write_request_head(l.request,
                            {.target = request_.target,
                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = comparable() ? &report_.identity.validator : nullptr,
+                            .if_range = comparable() ? &known()->validator : nullptr,
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
         look_soon();
@@ -8164,12 +10138,22 @@ class engine {
     // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
     // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
     [[nodiscard]] bool comparable() const noexcept {
-        return identity_known_ && report_.identity.weak_etag.empty();
+        return known() != nullptr && known()->weak_etag.empty();
+    }
+
+    // How many bytes before `first` the lane asks for as well, to compare them with those in place:
+    // after a fresh request, or of an earlier run. Pieces are proven anyway.
+    [[nodiscard]] std::uint64_t sample_before(lane const& l, std::uint64_t first) const noexcept {
+        if (l.proven_with == request_number_ || first == 0 || !sink_.readable ||
+            sink_.window != 0 || pieces().size != 0)
+            return 0;
+        auto const run = ledger_.committed().find(first - 1);
+        return run ? std::min(first - run->first, windows_.sample) : 0;
     }
 
     // Connects as many lanes as the rule allows and the work is worth.
     void start_lanes() {
-        if (paused_) return;
+        if (paused_ || refreshing_ || (all_quiet() && running() != 0)) return;
         std::uint32_t const most = lanes_worth_having();
         std::uint32_t now_running = running();
         for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
@@ -8404,6 +10388,7 @@ class engine {
     // What is in place is proven, handed on, or hashed while it is warm; one job at a time.
     void look_at_bytes() {
         if (running_job_ || !sink_ready_) return;
+        if (record_in_time()) return;
         if (prove_piece()) return;
         if (sink_.window != 0) return deliver(false);
         if (!verifier_.wanted() || !report_.identity.size) return;
@@ -8450,6 +10435,7 @@ class engine {
             report_.bytes_twice += proving_.size();
             report_.bytes -= proving_.size();
             ledger_.reject(proving_);
+            checked_.erase(proving_);
             observer_->on(piece_failed{index, proving_});
         }
     }
@@ -8494,7 +10480,7 @@ class engine {
                 l.seen_at = now_;
                 tick_at_ = std::min(tick_at_, from_now(tick));
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
-                end_grant(l, l.in_place);
+                end_grant(l, l.in_place, l.crc);
                 // Only the framing's end is missing, and nobody needs it.
                 if (!l.left && ranged_) return lease_done(id, {});
                 auto const at = l.left ? l.left->first : reached();
@@ -8505,6 +10491,14 @@ class engine {
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
+            if (refreshing_ || another_finds_out(id)) {
+                park(id, l.stays);
+                break;
+            }
+            if (std::exchange(l.stays, false) && !paused_) {
+                go_on_with(id, true);
+                break;
+            }
             // Nobody but the opener asks what the object is.
             if (!identity_known_ || (has_work() && !paused_ && at_work() < wanted_lanes()))
                 connect(id);
@@ -8543,11 +10537,15 @@ class engine {
             if (progress_at_) no_later(*progress_at_);
             if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
-            // Somebody must stay awake, however long the pause.
-            if (paused_) no_later(from_now(longest_sleep));
+            if (use_until_ && !refreshing_) no_later(*use_until_);
+            if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
+                (arrived() != recorded_ || std::ranges::any_of(lanes_, is_receiving)))
+                no_later(after(recorded_at_, record_every_.time));
+            // Somebody must stay awake, however long the pause, or the wait for a fresh request.
+            if (paused_ || refreshing_) no_later(from_now(longest_sleep));
             for (lane const& l : lanes_) {
                 if (l.is == lane::state::connecting || l.is == lane::state::requesting ||
-                    l.is == lane::state::waiting || l.is == lane::state::receiving)
+                    (l.is == lane::state::waiting && !is_parked(l)) || is_receiving(l))
                     no_later(l.until);
             }
         }
@@ -8659,6 +10657,8 @@ class engine {
         if (running_job_ || !sink_ready_) return;
         std::uint64_t const size = empty_ ? 0 : wanted_.size();
         if (sink_.window != 0 && delivered_ < size) return deliver(true);
+        // From here on another run can finish it without fetching anything.
+        if (may_resume() && arrived() != recorded_) return record();
         if (verifier_.wanted() && hashed_ < size) return hash_up_to(size);
         if (verifier_.wanted() && !digest_done_) return run(job::finish_hash);
         if (pieces().size != 0) report_.digest_verified = true;
@@ -8669,15 +10669,32 @@ class engine {
 
     void fail(failure why) {
         // What is being published is complete and right; there is no way back.
-        if (ended_ || finished_ || running_job_ == job::publish) return;
+        if (ended_ || finished_ || running_job_ == job::publish || running_job_ == job::forget)
+            return;
         ended_ = true;
         report_.failed = std::move(why);
+        // What came of unfinished grants counts, too.
+        for (lane& l : lanes_)
+            if (journal_ && ranged_ && is_receiving(l)) end_grant(l, l.in_place, l.crc);
         close_all();
-        if (running_job_) return;
-        if (sink_touched_)
-            run(job::abandon);
-        else
-            finish();
+        if (!running_job_) end_badly(std::nullopt);
+    }
+
+    // What is in place is left to another run, where that can do anything with it.
+    void end_badly(std::optional<job> last) {
+        report_.kept = last == job::keep;
+        if (last == job::keep || last == job::abandon || !sink_touched_) return finish();
+        if (!worth_keeping()) return run(job::abandon);
+        if (may_resume() && arrived() != recorded_ && !std::exchange(last_record_, true))
+            return record();
+        run(job::keep);
+    }
+    [[nodiscard]] bool worth_keeping() const noexcept {
+        failure const& why = *report_.failed;
+        if (data_lost_ || why.kind == cause::identity_changed ||
+            why.code == error::digest_mismatch || why.code == error::partial_replaced)
+            return false;
+        return recalled_ || untouched_ || (may_resume() && !checked_.empty());
     }
 
     void finish() {
@@ -8694,16 +10711,16 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             if (!is_running(lanes_[i])) continue;
             bool const idle = lanes_[i].is == lane::state::ready;
-            if (lanes_[i].is == lane::state::receiving)
-                give_back_rest(lanes_[i], lanes_[i].in_place);
+            if (is_receiving(lanes_[i])) give_back_rest(lanes_[i], lanes_[i].in_place);
             lanes_[i].is = lane::state::idle;
             actions_.push_back(action::close{i, idle});
         }
     }
 
-    void run(job what, segment bytes = {}, std::optional<std::uint64_t> size = std::nullopt) {
+    void run(job what, segment bytes = {}, std::optional<std::uint64_t> size = std::nullopt,
+             bool resumed = false) {
         running_job_ = what;
-        actions_.push_back(action::run{what, bytes, size});
+        actions_.push_back(action::run{what, bytes, size, resumed});
     }
 
     [[nodiscard]] static constexpr engine_windows positive(engine_windows w) noexcept {
@@ -8731,6 +10748,8 @@ class engine {
     Observer* observer_;
     engine_windows windows_;
     sink_shape sink_;
+    journal_interval record_every_;
+    bool can_refresh_ = false;
     std::uint64_t random_;
 
     segment wanted_{0, max_offset};
@@ -8750,8 +10769,34 @@ class engine {
     bool empty_ = false;
     std::uint64_t best_ = 0; // the furthest that a download without ranges has come
 
+    // Going on after failures.
+    bool fruitless_ = false; // no byte has come since a lane failed that had brought none
+    bool refreshing_ = false;
+    std::uint32_t refreshed_ = 0;      // since the last byte
+    std::uint32_t request_number_ = 0; // goes up with every fresh request
+    std::uint32_t server_number_ = 0;  // the first of them that led to the present server
+    std::optional<instant> use_until_;
+    instant last_byte_at_{0};
+
+    // What an earlier run left, until a reply confirms it; and what another one could go on with.
+    bool journal_ = false;
+    bool resumed_ = false;
+    bool data_lost_ = false;
+    bool last_record_ = false;
+    bool untouched_ = false; // what an earlier run left is all there yet
+    std::optional<resume_state> recalled_;
+    std::size_t checking_ = 0;
+    std::uint64_t checking_from_ = 0;
+    std::uint64_t checking_to_ = 0;
+    std::uint32_t check_crc_ = 0;
+    checked_runs checked_;
+    std::uint64_t recorded_ = 0; // of the bytes that had arrived, those that the journal has
+    std::uint64_t recording_ = 0;
+    instant recorded_at_{0};
+
     std::optional<job> running_job_;
     bool open_wanted_ = false;
+    bool opening_ = false;
     bool sink_touched_ = false;
     bool sink_ready_ = false;
     std::uint64_t hashed_ = 0;
@@ -8882,8 +10927,10 @@ struct lane_io {
 
     action::receive window; ///< the present grant
     std::uint64_t placed = 0;
+    std::uint32_t crc = 0; ///< of what was placed, where there is a journal
     std::uint64_t read = 0;
     std::uint64_t skip_left = 0;
+    std::uint64_t compare_left = 0; ///< of what is to be skipped, the first to be compared
     body_framing framing;
     std::uint64_t body_left = 0;
     chunked_decoder chunks;
@@ -8902,6 +10949,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using clock_type = typename timer_type::clock_type;
     using connector_type = typename Policies::connector_type;
     using stream_type = stream_of<connector_type, strand_type>;
+    using journal_type = typename Policies::journal_type;
+    using source_type = typename Policies::source_type;
     using verifier_type = typename Policies::verifier_type;
     using hasher_type = typename verifier_type::hasher_type;
     using engine_type = engine<typename Policies::planner_type, typename Policies::lane_rule_type,
@@ -8912,19 +10961,22 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static_assert(byte_connector<connector_type, strand_type>);
 
     // Memory that only the system may fill needs a stream that has the system do it.
-    static constexpr bool fills_directly =
-        !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
+    static constexpr bool fills_directly = !Sink::traits.system_filled || requires {
+        requires stream_type::read_by_system;
+    };
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
         : executor_(ex), strand_(ex), io_work_(ex), sink_(std::move(sink)),
-          connector_(std::move(policies.connect)), background_(std::move(policies.background)),
+          connector_(std::move(policies.connect)), journal_(std::move(policies.journal)),
+          source_(std::move(policies.source)), background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
           engine_(seeded(std::move(what)), std::move(policies.plan), std::move(policies.lanes),
                   std::move(policies.renew), std::move(policies.verify), std::move(policies.pace),
-                  observer_, policies.windows, shape_of(sink_)),
+                  observer_, policies.windows,
+                  {shape_of(sink_), journal_.interval(), source_.available()}),
           timer_(strand_) {
         std::size_t const count = engine_.lanes().size();
         lanes_.reserve(count);
@@ -8936,10 +10988,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     download_op(download_op const&) = delete;
     download_op& operator=(download_op const&) = delete;
 
-    // The execution context went away under a running download: leave nothing behind.
+    // The execution context went away under a running download: what is left behind is what may be
+    // resumed, or nothing.
     virtual ~download_op() {
         control_.detach();
-        if (!completed_) sink_.abandon();
+        close_mailbox();
+        if (!completed_) leave();
     }
 
     template <class CancellationSlot>
@@ -8959,6 +11013,25 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
 
+    void leave() noexcept {
+        if constexpr (Sink::traits.resumable) {
+            if (journal_open_) return sink_.keep();
+        }
+        sink_.abandon();
+    }
+
+    // Where a request source leaves what it fetched, from any thread, as long as somebody is there.
+    struct mailbox {
+        explicit mailbox(download_op* op) : owner(op) {}
+        std::mutex mutex;
+        download_op* owner;
+    };
+    void close_mailbox() noexcept {
+        if (!mailbox_) return;
+        std::lock_guard const lock{mailbox_->mutex};
+        mailbox_->owner = nullptr;
+    }
+
     // From any thread.
     void tell_soon(any_event e) {
         asio::post(strand_, [weak = this->weak_from_this(), e = std::move(e)]() mutable {
@@ -8967,10 +11040,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     [[nodiscard]] static sink_shape shape_of(Sink const& sink) {
-        if constexpr (Sink::traits.ordered)
-            return {sink.window(), sink.chunk()};
-        else
-            return {};
+        sink_shape shape{.readable = Sink::traits.readable};
+        if constexpr (Sink::traits.ordered) {
+            shape.window = sink.window();
+            shape.chunk = sink.chunk();
+        }
+        return shape;
     }
 
     // ---- events and actions ---------------------------------------------------------------
@@ -8987,6 +11062,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             start.failed = std::move(unfit);
         } else if (sink_.check(ec); ec) {
             start.failed = sink_failure(ec);
+        } else if constexpr (Sink::traits.resumable) {
+            keeps_ = start.journal = journal_.keeps(sink_.target());
         }
         tell(std::move(start));
     }
@@ -9005,9 +11082,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (std::exchange(telling_, true)) return;
         try {
             for (std::size_t i = 0; i != inbox_.size(); ++i) {
-                engine_.step(std::exchange(inbox_[i], event::started{}), now());
-                while (auto next = engine_.next_action())
-                    std::visit([this](auto const& a) { this->perform(a); }, *next);
+                if (keeps_ && may_end(inbox_[i])) {
+                    look_at_lanes();
+                    step(event::looked{windows_});
+                }
+                step(std::exchange(inbox_[i], event::started{}));
             }
         } catch (...) {
             // Out of memory, most likely. Whoever catches it can still cancel.
@@ -9017,6 +11096,22 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         inbox_.clear();
         telling_ = false;
+    }
+
+    void step(any_event const& e) {
+        engine_.step(e, now());
+        while (auto next = engine_.next_action())
+            std::visit([this](auto const& a) { this->perform(a); }, *next);
+    }
+
+    // Then what the lanes have got so far is worth keeping.
+    [[nodiscard]] static bool may_end(any_event const& e) noexcept {
+        if (auto const* const g = std::get_if<event::grant_ended>(&e)) return g->failed.has_value();
+        if (auto const* const j = std::get_if<event::job_ended>(&e)) return j->failed.has_value();
+        if (auto const* const r = std::get_if<event::refreshed>(&e)) return r->failed.has_value();
+        return std::holds_alternative<event::lane_failed>(e) ||
+               std::holds_alternative<event::head_bytes>(e) ||
+               std::holds_alternative<event::cancelled>(e);
     }
 
     [[nodiscard]] static instant now() {
@@ -9073,10 +11168,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         lane_type& l = lanes_[a.lane];
         l.window = a;
         l.placed = 0;
+        l.crc = 0;
         l.read = 0;
         if (a.first) {
             l.pending.remove_prefix(a.head_size);
             l.skip_left = a.skip;
+            l.compare_left = a.compare;
             l.framing = a.framing;
             l.body_left = a.framing.length;
             l.chunks.reset();
@@ -9104,6 +11201,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::run const& a) {
         ++outstanding_;
+        if (a.what == job::recall) return recall();
+        if (a.what == job::record || a.what == job::open) snapshot_ = engine_.state_to_keep();
         if (a.what == job::open) {
             // The server may have said only now that there is a digest.
             if (auto unfit = find_misfit()) return refuse(a.what, *std::move(unfit));
@@ -9122,6 +11221,64 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 self->job_ended(std::move(ended));
             });
         });
+    }
+
+    // What an earlier run left: the journal first, for it tells whether somebody else is at it.
+    void recall() {
+        background_.post(executor_, [self = this->shared_from_this()]() mutable {
+            event::recalled e;
+            std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
+            if (ec) e.failed = sink_failure(ec);
+            auto strand = self->strand_;
+            asio::post(strand, [self = std::move(self), e = std::move(e)]() mutable {
+                --self->outstanding_;
+                self->tell(std::move(e));
+                self->complete_when_quiet();
+            });
+        });
+    }
+
+    [[nodiscard]] std::error_code try_to_recall(std::shared_ptr<resume_state const>& to) {
+        std::error_code ec;
+        if constexpr (Sink::traits.resumable) {
+            auto left = journal_.open(sink_.target(), ec);
+            if (ec) return ec;
+            journal_open_ = true;
+            if (!left) return {};
+            journal_holds_ = true;
+            bool const all =
+                left->in_place.size() == 1 && left->in_place.front().bytes == left->wanted;
+            sink_.reopen(left->wanted.size(), all, ec);
+            // Gone, or somebody has been at it: then all of it is fetched. But a disk that is full
+            // or damaged is not made better by throwing away what is there.
+            if (ec && ec != std::errc::no_such_file_or_directory && ec != error::partial_replaced)
+                return ec;
+            if (!ec) to = std::make_shared<resume_state const>(*std::move(left));
+        }
+        return {};
+    }
+
+    // Nobody waits for a source longer than the download lasts.
+    void perform(action::refresh const&) {
+        mailbox_ = std::make_shared<mailbox>(this);
+        source_.async_fetch(engine_.request(), [to = mailbox_](std::error_code ec, request fresh) {
+            std::lock_guard const lock{to->mutex};
+            if (to->owner == nullptr) return;
+            asio::post(to->owner->strand_, [weak = to->owner->weak_from_this(), ec,
+                                            fresh = std::move(fresh)]() mutable {
+                if (auto const self = weak.lock()) self->refreshed(ec, std::move(fresh));
+            });
+        });
+    }
+
+    void refreshed(std::error_code ec, request fresh) {
+        event::refreshed e;
+        cause kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
+                                                       : cause::permanent;
+        if (!ec && (ec = connector_.check(fresh.target))) kind = cause::configuration;
+        if (ec) e.failed = {ec, kind, phase::setup, 0, std::nullopt, "asking for a fresh URL"};
+        e.fresh = std::make_shared<request const>(std::move(fresh));
+        tell(std::move(e));
     }
 
     void refuse(job what, failure why) {
@@ -9174,6 +11331,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::finish const&) {
         finishing_ = true;
+        close_mailbox();
         for (lane_id i = 0; i != lanes_.size(); ++i) perform(action::close{i});
         ++timer_set_;
         timer_.cancel();
@@ -9186,9 +11344,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void wake() {
-        for (lane_id i = 0; i != lanes_.size(); ++i)
-            windows_[i] = {lanes_[i].placed, lanes_[i].read};
+        look_at_lanes();
         tell(event::woke{windows_});
+    }
+    void look_at_lanes() noexcept {
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            windows_[i] = {lanes_[i].placed, lanes_[i].read, lanes_[i].crc};
     }
 
     // ---- lanes ----------------------------------------------------------------------------
@@ -9292,6 +11453,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
         e.bytes = lanes_[id].placed;
+        e.crc = lanes_[id].crc;
         e.too_short = e.body_ended && lanes_[id].skip_left != 0;
         lanes_[id].filling = false;
         tell(std::move(e));
@@ -9320,8 +11482,32 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (got == 0) return;
         ++reads_;
         sink_.commit(offset_in_sink(l), got, sink_error);
+        if (!sink_error) sum_up(l, to.first(got), sink_error);
         if (!sink_error) place(l, got);
         l.read += got;
+    }
+
+    // Takes bytes that were just committed into the lane's checksum.
+    void sum_up(lane_type& l, std::span<std::byte const> bytes, std::error_code& ec) {
+        if constexpr (Sink::traits.resumable) {
+            if (!keeps_) return;
+            if constexpr (Sink::traits.system_filled) {
+                // Only the system may touch that memory.
+                sum_up_from_sink(l, offset_in_sink(l), bytes.size(), ec);
+            } else {
+                l.crc = crc32c(bytes, l.crc);
+            }
+        }
+    }
+    void sum_up_from_sink(lane_type& l, std::uint64_t from, std::size_t n, std::error_code& ec) {
+        if (!sum_buffer_) sum_buffer_ = std::make_unique<std::byte[]>(sum_buffer_size);
+        while (n != 0 && !ec) {
+            std::span const to{sum_buffer_.get(), std::min(n, sum_buffer_size)};
+            sink_.read(from, to, ec);
+            l.crc = crc32c(to, l.crc);
+            from += to.size();
+            n -= to.size();
+        }
     }
 
     void read_into_staging(lane_type& l, std::error_code& ec) {
@@ -9360,7 +11546,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 l.pending.remove_prefix(l.decoded.size());
             }
             if (!l.decoded.empty() && l.skip_left != 0) {
-                std::size_t const n = std::min(l.decoded.size(), clamp(l.skip_left));
+                std::size_t n = std::min(l.decoded.size(), clamp(l.skip_left));
+                if (l.compare_left != 0) {
+                    n = std::min(n, clamp(l.compare_left));
+                    if (auto failed = compare(l, {l.decoded.data(), n}))
+                        return event::grant_ended{.failed = std::move(failed)};
+                    l.compare_left -= n;
+                }
                 l.decoded.remove_prefix(n);
                 l.skip_left -= n;
                 l.read += n;
@@ -9380,6 +11572,27 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (auto failed = copy_decoded(l))
                 return event::grant_ended{.failed = std::move(failed)};
         }
+    }
+
+    // What is to be dropped must be what the sink has in its place.
+    [[nodiscard]] std::optional<failure> compare(lane_type const& l, std::string_view bytes) {
+        if constexpr (Sink::traits.readable) {
+            std::array<std::byte, 1024> there;
+            std::uint64_t at = offset_in_sink(l) - l.skip_left;
+            while (!bytes.empty()) {
+                std::span const to{there.data(), std::min(bytes.size(), there.size())};
+                std::error_code ec;
+                sink_.read(at, to, ec);
+                if (ec) return sink_failure(ec);
+                if (std::memcmp(to.data(), bytes.data(), to.size()) != 0)
+                    return failure::of(error::bytes_differ, phase::body,
+                                       "within " + std::to_string(to.size()) + " bytes from byte " +
+                                           std::to_string(at + engine_.wanted().first) + " on");
+                at += to.size();
+                bytes.remove_prefix(to.size());
+            }
+        }
+        return std::nullopt;
     }
 
     // The grant is full. The last of a reply also asks whether the body ends where it should.
@@ -9425,8 +11638,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if constexpr (writes<Sink>) {
             // The sink takes them from where they are.
             std::size_t const taken = std::min(l.decoded.size(), clamp(room));
-            sink_.write(offset_in_sink(l), std::as_bytes(std::span{l.decoded.data(), taken}), ec);
+            std::span const bytes = std::as_bytes(std::span{l.decoded.data(), taken});
+            sink_.write(offset_in_sink(l), bytes, ec);
             if (ec) return sink_failure(ec);
+            if (keeps_) l.crc = crc32c(bytes, l.crc);
             l.decoded.remove_prefix(taken);
             l.read += taken;
             place(l, taken);
@@ -9439,6 +11654,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::memcpy(to.data(), l.decoded.data(), n);
         sink_.commit(offset_in_sink(l), n, ec);
         if (ec) return sink_failure(ec);
+        if (keeps_) l.crc = crc32c(std::as_bytes(std::span{l.decoded.data(), n}), l.crc);
         l.decoded.remove_prefix(n);
         bytes_copied_ += n;
         l.read += n;
@@ -9461,18 +11677,26 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     // Nobody could catch what is thrown here.
-    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
-        std::error_code thrown;
+    template <class F>
+    [[nodiscard]] static std::error_code guarded(F f) noexcept {
         try {
-            return work(a);
+            return f();
         } catch (std::system_error const& e) {
-            thrown = e.code();
+            return e.code();
         } catch (std::bad_alloc const&) {
-            thrown = std::make_error_code(std::errc::not_enough_memory);
+            return std::make_error_code(std::errc::not_enough_memory);
         } catch (...) {
-            thrown = std::make_error_code(std::errc::state_not_recoverable);
+            return std::make_error_code(std::errc::state_not_recoverable);
         }
-        return {.what = a.what, .failed = sink_failure(thrown)};
+    }
+    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
+        event::job_ended ended{.what = a.what};
+        std::error_code const thrown = guarded([&] {
+            ended = work(a);
+            return std::error_code{};
+        });
+        if (thrown) ended.failed = sink_failure(thrown);
+        return ended;
     }
 
     [[nodiscard]] event::job_ended work(action::run const& a) {
@@ -9480,10 +11704,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code ec;
         std::error_code hash_error;
         switch (a.what) {
+        case job::recall: break; // see there
+        case job::check: ended.crc = checksum(a.bytes, ec); break;
         case job::open:
             hasher_->reset(hash_error);
-            sink_.open(a.size, ec);
+            // Before what an earlier run left goes, nothing may claim it any more.
+            if (!a.resumed && journal_holds_) journal_.store(snapshot_, ec);
+            if (!a.resumed && !ec) sink_.open(a.size, ec);
             break;
+        case job::record: record(ended, ec); break;
         case job::hash: hash(a.bytes, *hasher_, ec, hash_error); break;
         case job::finish_hash: ended.digest = hasher_->finish(hash_error); break;
         case job::hash_piece:
@@ -9501,7 +11730,14 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             break;
         case job::sync: sink_.sync(a.size.value_or(0), ec); break;
         case job::publish: sink_.publish(ec); break;
-        case job::abandon: sink_.abandon(); break;
+        case job::forget: journal_.remove(ec); break;
+        case job::keep:
+            if constexpr (Sink::traits.resumable) sink_.keep();
+            break;
+        case job::abandon:
+            sink_.abandon();
+            if (std::error_code ignored; journal_open_) journal_.remove(ignored);
+            break;
         }
         if (ec)
             ended.failed = sink_failure(ec);
@@ -9512,16 +11748,36 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void hash(segment bytes, hasher_type& with, std::error_code& ec, std::error_code& hash_error) {
+        read_back(bytes, ec, [&](std::span<std::byte const> some) {
+            if (!hash_error) with.update(some, hash_error);
+        });
+    }
+    [[nodiscard]] std::uint32_t checksum(segment bytes, std::error_code& ec) {
+        std::uint32_t crc = 0;
+        read_back(bytes, ec, [&](std::span<std::byte const> some) { crc = crc32c(some, crc); });
+        return crc;
+    }
+    template <class F>
+    void read_back(segment bytes, std::error_code& ec, F take) {
         if constexpr (Sink::traits.readable) {
             if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
-            while (rest && !ec && !hash_error) {
+            while (rest && !ec) {
                 std::span const to{hash_buffer_.get(),
                                    std::min(hash_buffer_size, clamp(rest->size()))};
                 sink_.read(rest->first, to, ec);
-                if (!ec) with.update(to, hash_error);
+                if (!ec) take(to);
                 rest = rest->from(rest->first + to.size());
             }
+        }
+    }
+
+    void record(event::job_ended& ended, std::error_code& ec) {
+        if constexpr (Sink::traits.resumable) {
+            if (journal_.durable()) sink_.flush(ec);
+            ended.data_lost = static_cast<bool>(ec);
+            journal_holds_ = true;
+            if (!ec) journal_.store(snapshot_, ec);
         }
     }
 
@@ -9553,6 +11809,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static constexpr int reads_in_a_row = 16;
     static constexpr std::size_t staging_size = 64 * 1024;
     static constexpr std::size_t hash_buffer_size = 256 * 1024;
+    static constexpr std::size_t sum_buffer_size = 64 * 1024;
 
     Executor executor_;
     strand_type strand_;
@@ -9560,6 +11817,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     Sink sink_;
     connector_type connector_;
+    journal_type journal_;
+    source_type source_;
     typename Policies::background_type background_;
     typename Policies::control_type control_;
     typename Policies::observer_type observer_;
@@ -9567,6 +11826,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     std::optional<hasher_type> hasher_;
     std::optional<hasher_type> piece_hasher_;
     std::unique_ptr<std::byte[]> hash_buffer_;
+
+    std::shared_ptr<mailbox> mailbox_;
+    bool keeps_ = false; ///< the journal is to know what comes
+    bool journal_open_ = false;
+    bool journal_holds_ = false; ///< it may claim something
+    resume_state snapshot_;      ///< for the job that is under way
+    std::unique_ptr<std::byte[]> sum_buffer_;
 
     std::vector<lane_type> lanes_;
     std::vector<event::lane_window> windows_;
@@ -9651,9 +11917,6 @@ class download_for final : handler_holder<Executor, Handler>,
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
-#include <functional>
-#include <thread>
-
 namespace cleave {
 
 /// A handle on a running download. Copies are handles on the same one; every member may be called
@@ -9722,7 +11985,8 @@ struct asio_timer {
 template <range_planner Planner = guided, lane_rule LaneRule = fixed_lanes,
           renewal_rule RenewalRule = backoff, content_verifier Verifier = no_verification,
           byte_pacer Pacer = token_bucket, observer Observer = silent,
-          class Connector = tcp_connector, class Timer = asio_timer<std::chrono::steady_clock>,
+          class Connector = tcp_connector, resume_journal Journal = file_journal,
+          request_source Source = no_source, class Timer = asio_timer<std::chrono::steady_clock>,
           class Background = own_thread>
 struct policies {
     using planner_type = Planner;
@@ -9732,6 +11996,8 @@ struct policies {
     using pacer_type = Pacer;
     using observer_type = Observer;
     using connector_type = Connector;
+    using journal_type = Journal;
+    using source_type = Source;
     using timer_template = Timer;
     using background_type = Background;
     using control_type = cleave::control;
@@ -9743,6 +12009,8 @@ struct policies {
     Pacer pace{};
     Observer observe{};
     Connector connect{};
+    Journal journal{};
+    Source source{};
     Background background{};
     cleave::control control{};
     engine_windows windows{};
@@ -9752,21 +12020,24 @@ struct policies {
     [[nodiscard]] auto with_plan(P p) && {
         return std::move(*this).template with<Timer>(
             std::move(p), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// How many lanes: `fixed_lanes`, `adaptive_lanes`, or your own.
     template <lane_rule L>
     [[nodiscard]] auto with_lanes(L l) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(l), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
-    /// After a failure: `backoff`, or your own.
+    /// After a failure: `backoff`, `give_up`, or your own.
     template <renewal_rule R>
     [[nodiscard]] auto with_renewal(R r) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(r), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Are these the right bytes: `no_verification`, `digest`, `piece_digests`, `server_digest`, or
     /// your own.
@@ -9774,21 +12045,24 @@ struct policies {
     [[nodiscard]] auto with_verify(V v) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(v), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// How fast: `unlimited`, `token_bucket`, or your own.
     template <byte_pacer B>
     [[nodiscard]] auto with_pace(B b) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(b),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Who looks on: `silent`, `on_progress`, `counters`, `log_lines`, `tee_observer`, or your own.
     template <observer O>
     [[nodiscard]] auto with_observer(O o) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(o), std::move(connect), std::move(background));
+            std::move(o), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Streams to servers: `tcp_connector`, or your own.
     template <class C>
@@ -9796,7 +12070,25 @@ struct policies {
     [[nodiscard]] auto with_connector(C c) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(c), std::move(background));
+            std::move(observe), std::move(c), std::move(journal), std::move(source),
+            std::move(background));
+    }
+    /// What survives a crash: `file_journal`, `record_journal`, `no_journal`, or your own.
+    template <resume_journal J>
+    [[nodiscard]] auto with_journal(J j) && {
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(j), std::move(source),
+            std::move(background));
+    }
+    /// Where a fresh URL comes from: `no_source`, `callback_source`, `blocking_source`, or your
+    /// own.
+    template <request_source S>
+    [[nodiscard]] auto with_source(S s) && {
+        return std::move(*this).template with<Timer>(
+            std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
+            std::move(observe), std::move(connect), std::move(journal), std::move(s),
+            std::move(background));
     }
     /// The clock that rules all waiting; `T` has a member template `type<Executor>`, a timer with
     /// the interface of Asio's `basic_waitable_timer`.
@@ -9804,14 +12096,16 @@ struct policies {
     [[nodiscard]] auto with_timer() && {
         return std::move(*this).template with<T>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(background));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(background));
     }
     /// Where blocking work runs: `own_thread`, `same_thread`.
     template <class B>
     [[nodiscard]] auto with_background(B b) && {
         return std::move(*this).template with<Timer>(
             std::move(plan), std::move(lanes), std::move(renew), std::move(verify), std::move(pace),
-            std::move(observe), std::move(connect), std::move(b));
+            std::move(observe), std::move(connect), std::move(journal), std::move(source),
+            std::move(b));
     }
     /// The handle by which the download is to be steered.
     [[nodiscard]] policies with_control(cleave::control c) && {
@@ -9825,11 +12119,13 @@ struct policies {
     }
 
   private:
-    template <class T, class P, class L, class R, class V, class W, class O, class C, class B>
-    [[nodiscard]] auto with(P p, L l, R r, V v, W w, O o, C c, B b) && {
-        return policies<P, L, R, V, W, O, C, T, B>{
-            std::move(p), std::move(l), std::move(r), std::move(v),       std::move(w),
-            std::move(o), std::move(c), std::move(b), std::move(control), windows};
+    template <class T, class P, class L, class R, class V, class W, class O, class C, class J,
+              class S, class B>
+    [[nodiscard]] auto with(P p, L l, R r, V v, W w, O o, C c, J j, S s, B b) && {
+        return policies<P, L, R, V, W, O, C, J, S, T, B>{
+            std::move(p), std::move(l), std::move(r),       std::move(v),
+            std::move(w), std::move(o), std::move(c),       std::move(j),
+            std::move(s), std::move(b), std::move(control), windows};
     }
 };
 

@@ -79,6 +79,8 @@ constexpr row rows[] = {
     {error::object_changed, 400, cause::identity_changed},
     {error::size_changed, 401, cause::identity_changed},
     {error::digest_mismatch, 402, cause::permanent},
+    {error::bytes_differ, 403, cause::identity_changed},
+    {error::object_unstable, 404, cause::identity_changed},
 
     {error::redirected, 500, cause::permanent},
     {error::unauthorized, 501, cause::renewable},
@@ -91,6 +93,8 @@ constexpr row rows[] = {
     {error::too_many_requests, 508, cause::passing},
     {error::server_busy, 509, cause::passing},
     {error::server_error, 510, cause::passing},
+    {error::request_expires, 511, cause::renewable},
+    {error::no_fresh_request, 512, cause::renewable},
 
     {error::connect_timeout, 600, cause::passing},
     {error::head_timeout, 601, cause::passing},

@@ -6,6 +6,7 @@
 
 #include <support/catch.hpp>
 
+#include <cerrno>
 #include <set>
 #include <string>
 #include <system_error>
@@ -61,6 +62,18 @@ TEST_CASE("codes of others come with a remedy of ours") {
     auto const full = system(std::errc::no_space_on_device, phase::sink);
     CHECK(full.message() == full.code.message() + "; " + full.remedy());
     CHECK(std::string{full.remedy()}.find("make room") != std::string::npos);
+
+    // A quota is no full disk; std::errc has no name for it.
+    for (auto const* category : {&std::generic_category(), &std::system_category()}) {
+        failure quota;
+        quota.code = {EDQUOT, *category};
+        quota.where = phase::sink;
+        CHECK(std::string{quota.remedy()}.find("quota") != std::string::npos);
+        CHECK(std::string{quota.remedy()} != full.remedy());
+    }
+    failure ours;
+    ours.code = {EDQUOT, cleave::error_category()};
+    CHECK(std::string{ours.remedy()}.find("quota") == std::string::npos);
 
     failure said = system(std::errc::connection_refused, phase::connect);
     said.detail = "connecting to localhost:1";

@@ -62,6 +62,8 @@ TEST_CASE("a request asks for everything, patiently and within bounds, unless to
     CHECK(r.timeouts.head == std::chrono::seconds{30});
     CHECK(r.timeouts.stall == std::chrono::seconds{30});
     CHECK_FALSE(r.timeouts.deadline);
+    CHECK_FALSE(r.valid_for);
+    CHECK(r.new_versions == 0);
     CHECK_FALSE(request{}.url_error);
     CHECK(request{}.target.empty());
 }

@@ -58,7 +58,7 @@ TEST_CASE("with an error_code it does not throw") {
                                       "and port, and that the server is running");
 }
 
-TEST_CASE("a failed run leaves what was under the name before, and no partial") {
+TEST_CASE("a failed run leaves what was under the name before, and of a partial what is of use") {
     object const o = object::random(100000, 41);
     temp_dir dir;
     std::string const path = (dir / "out").string();
@@ -70,6 +70,8 @@ TEST_CASE("a failed run leaves what was under the name before, and no partial") 
             server.url("/r"), cleave::file_sink{path},
             cleave::policies<>{}.with_verify(cleave::sha256(std::string(64, '0'))), ec);
         CHECK(ec == error::digest_mismatch);
+        CHECK_FALSE(std::filesystem::exists(path + ".part"));
+        CHECK_FALSE(std::filesystem::exists(path + ".cleave"));
     }
     SECTION("a server that gives up in the middle") {
         fault_server server{[&](fault_connection& c, seen_request const& r) {
@@ -82,9 +84,27 @@ TEST_CASE("a failed run leaves what was under the name before, and no partial") 
         (void)cleave::download(server.url("/r"), cleave::file_sink{path},
                                cleave::policies<>{}.with_renewal(quick_backoff()), ec);
         CHECK(ec == error::closed_in_body);
+        CHECK(std::filesystem::exists(path + ".part"));
+        CHECK(std::filesystem::exists(path + ".cleave"));
+    }
+    SECTION("the same without a journal") {
+        fault_server server{[&](fault_connection& c, seen_request const& r) {
+            auto const range = r.range().value();
+            c.send(honest_206_head(o, range.first, 99999));
+            if (range.first == 0) c.send_body(body(o, 0, 49999));
+            c.close();
+        }};
+        std::error_code ec;
+        (void)cleave::download(server.url("/r"), cleave::file_sink{path},
+                               cleave::policies<>{}
+                                   .with_renewal(quick_backoff())
+                                   .with_journal(cleave::no_journal{}),
+                               ec);
+        CHECK(ec == error::closed_in_body);
+        CHECK_FALSE(std::filesystem::exists(path + ".part"));
+        CHECK_FALSE(std::filesystem::exists(path + ".cleave"));
     }
     CHECK(read_file(path) == "old");
-    CHECK_FALSE(std::filesystem::exists(path + ".part"));
 }
 
 TEST_CASE("a right digest is verified, over any number of lanes") {

@@ -27,9 +27,10 @@ using cleave::error;
 
 namespace {
 
-using archetypes = cleave::policies<planner_archetype, lane_rule_archetype, renewal_rule_archetype,
-                                    verifier_archetype, pacer_archetype, observer_archetype,
-                                    connector_archetype, virtual_timers, cleave::same_thread>;
+using archetypes =
+    cleave::policies<planner_archetype, lane_rule_archetype, renewal_rule_archetype,
+                     verifier_archetype, pacer_archetype, observer_archetype, connector_archetype,
+                     journal_archetype, source_archetype, virtual_timers, cleave::same_thread>;
 
 /// A completion handler that can be moved and called once, and nothing else.
 class handler_archetype : public bare {
@@ -71,8 +72,7 @@ memory_handler cuts_once(object const& o) {
 }
 
 struct archetypical {
-    explicit archetypical(object const& o, std::uint64_t sum)
-        : archetypical(cuts_once(o), sum) {}
+    explicit archetypical(object const& o, std::uint64_t sum) : archetypical(cuts_once(o), sum) {}
     archetypical(memory_handler server, std::uint64_t sum)
         : network(std::move(server), {.rate = 1'000'000}),
           how(cleave::policies<>{}
@@ -83,6 +83,8 @@ struct archetypical {
                   .with_pace(pacer_archetype{5'000})
                   .with_observer(observer_archetype{seen})
                   .with_connector(connector_archetype{network.connector()})
+                  .with_journal(journal_archetype{journal})
+                  .with_source(source_archetype{{"http://example.org/fresh"}})
                   .with_timer<virtual_timers>()
                   .with_background(cleave::same_thread{})
                   .with_windows(
@@ -104,6 +106,7 @@ struct archetypical {
     memory_network network;
     asio::io_context context;
     told seen;
+    journal_archetype::memory journal;
     archetypes how;
     handler_archetype::outcome outcome;
 };
@@ -120,6 +123,9 @@ static_assert(cleave::observer<observer_archetype>);
 static_assert(cleave::byte_connector<connector_archetype, asio::any_io_executor>);
 static_assert(cleave::byte_sink<sink_archetype<true>>);
 static_assert(cleave::byte_sink<sink_archetype<false>>);
+static_assert(cleave::byte_sink<resumable_sink_archetype>);
+static_assert(cleave::resume_journal<journal_archetype>);
+static_assert(cleave::request_source<source_archetype>);
 static_assert(cleave::file<file_archetype>);
 static_assert(cleave::byte_sink<cleave::basic_file_sink<file_archetype>>);
 
@@ -222,6 +228,48 @@ TEST_CASE("a download through an archetype of a file ends well") {
     CHECK(a.outcome.ec == std::error_code{});
     CHECK(disk.bytes("/model.bin") == o.bytes);
     CHECK(disk.names().size() == 1);
+}
+
+TEST_CASE("archetypes of a journal and a source are heeded") {
+    object const o = object::random(100'000, 8);
+    resumable_sink_archetype::memory memory;
+    std::optional<cleave::resume_state> left;
+    {
+        // The first run meets a server that goes away, and then there is none.
+        archetypical a{
+            [&o, rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
+                if (r.index < 4) return rest(p, r);
+                p.rst();
+            },
+            0};
+        a.run(resumable_sink_archetype{memory},
+              std::move(a.how).with_verify(cleave::no_verification{}));
+        CHECK(a.outcome.ec);
+        CHECK(a.outcome.report.kept);
+        CHECK(memory.kept);
+        CHECK(memory.flushed != 0);
+        left = a.journal;
+    }
+    REQUIRE(left);
+    {
+        // To the second one the first URL is forbidden.
+        archetypical a{
+            [&o, rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
+                if (r.target == "/fresh") return rest(p, r);
+                p.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+            },
+            0};
+        a.journal = left;
+        a.run(resumable_sink_archetype{memory}, std::move(a.how)
+                                                    .with_verify(cleave::no_verification{})
+                                                    .with_renewal(cleave::backoff{}));
+        CHECK(a.outcome.ec == std::error_code{});
+        CHECK(is(o, memory.bytes));
+        CHECK(memory.published);
+        CHECK(a.outcome.report.bytes_resumed != 0);
+        CHECK(a.outcome.report.refreshes == 1);
+        CHECK_FALSE(a.journal);
+    }
 }
 
 TEST_CASE("a sink that cannot be read does without a verifier, and is not published with one") {

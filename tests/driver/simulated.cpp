@@ -63,6 +63,7 @@ struct simulation {
                        .with_renewal(s.renewal)
                        .with_connector(network.connector())
                        .with_timer<virtual_timers>()
+                       .with_journal(cleave::no_journal{})
                        .with_background(cleave::same_thread{})
                        .with_control(control);
         cleave::async_download(context.get_executor(), s.what,

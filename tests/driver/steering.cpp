@@ -255,7 +255,7 @@ TEST_CASE("two downloads with one bucket share its rate") {
 
 // --- slow lanes ----------------------------------------------------------------------------------
 
-TEST_CASE("what a silent lane holds is brought by the others, long before it times out") {
+TEST_CASE("what a silent lane holds is brought by the others, long before it times out (L01)") {
     object const o = object::random(16'000'000, 9);
     auto const third_is_silent = [](memory_peer& p, seen_request const& r, object const& all) {
         if (r.connection != 2 || r.on_connection != 0) return false;

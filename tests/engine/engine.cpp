@@ -921,9 +921,9 @@ TEST_CASE("the lane that asks what the object is decides whether it can be had")
     s.start();
     s.connected(0);
     s.connected(1);
-    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0, connect 0");
+    CHECK(s.reply(0, head(503, "Content-Length: 3\r\n")) == "close 0, connect 0");
     CHECK(s.connected(0) == "send 0 0-49");
-    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0, close 1, finish");
+    CHECK(s.reply(0, head(503, "Content-Length: 3\r\n")) == "close 0, close 1, finish");
     CHECK(outcome(s) == error::server_busy);
 }
 
@@ -972,7 +972,7 @@ TEST_CASE("failures that may pass are waited out, no shorter than the server ask
     script s{even_split{2}, 2, {.renewal = {.wait = 1s}}};
     start_two_lanes(s);
     s.got(0, 50, true);
-    CHECK(s.reply(0, head(503, "Retry-After: 7\r\nContent-Length: 0\r\n")) == "close 0");
+    CHECK(s.reply(0, head(503, "Retry-After: 7\r\nContent-Length: 3\r\n")) == "close 0");
     CHECK(s.observer.attempts.at(0).again_after == 7s);
     CHECK(s.observer.attempts.at(0).code == error::server_busy);
     instant const from = s.now;
@@ -1685,7 +1685,7 @@ TEST_CASE("a hedge that fails takes nothing along") {
     o.renewal.wait = 10s;
     script s{one_small_segment(), 2, o};
     start_hedge(s);
-    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0");
+    CHECK(s.reply(0, head(503, "Content-Length: 3\r\n")) == "close 0");
     CHECK(s.engine.ledger().owed().empty());
     CHECK(s.got(1, 200, true) == "close 0, close 1, sync 10000");
 }
@@ -1758,7 +1758,7 @@ TEST_CASE("the lane that asks what the object is survives a pause") {
     s.connected(0);
     s.connected(1);
     s.pause();
-    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0");
+    CHECK(s.reply(0, head(503, "Content-Length: 3\r\n")) == "close 0");
     CHECK(s.wake_until(s.now + 2s) == "connect 0");
     CHECK(s.connected(0) == "");
     CHECK(s.resume() == "send 0 0-49 reused");
@@ -2110,7 +2110,7 @@ TEST_CASE("fewer lanes may be wanted before it is known what the object is") {
     s.connected(0);
     s.connected(1);
     wish = 1;
-    CHECK(s.reply(0, head(503, "Content-Length: 0\r\n")) == "close 0");
+    CHECK(s.reply(0, head(503, "Content-Length: 3\r\n")) == "close 0");
     // The one that asks is not the one too many.
     CHECK(s.wake_until(s.now + 1s) == "connect 0");
     CHECK(s.connected(0) == "send 0 0-49");

@@ -67,7 +67,7 @@ class honest_world {
                            .hash_from = 10 * w.grant,
                            .stripe = w.grant,
                            .stealing = w.stealing},
-                          w.sink),
+                          {.sink = w.sink}),
           lanes_(w.lanes) {
         windows_.resize(w.lanes);
     }
@@ -200,6 +200,7 @@ class honest_world {
         ++jobs_[static_cast<std::size_t>(a.what)];
         later({.what = due::job, .work = a.what});
     }
+    void perform(action::refresh const&) {}
     void perform(action::wait_until const&) {}
     void perform(action::finish const&) { finished_ = true; }
 
@@ -213,7 +214,7 @@ class honest_world {
     std::size_t last_ = 0;
     std::size_t events_ = 0;
     std::uint64_t revokes_ = 0;
-    std::array<std::uint64_t, 8> jobs_{};
+    std::array<std::uint64_t, 13> jobs_{};
     std::array<char, 400> text_;
     instant now_{1s};
     bool finished_ = false;

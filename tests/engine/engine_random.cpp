@@ -75,6 +75,7 @@ struct events_seen {
     std::uint64_t pauses = 0;
     std::uint64_t refused_by_pacer = 0;
     std::uint64_t delivered_before_restart = 0;
+    std::uint64_t one_streams = 0;
 
     void add(events_seen const& o) {
         steals += o.steals;
@@ -89,6 +90,7 @@ struct events_seen {
         pauses += o.pauses;
         refused_by_pacer += o.refused_by_pacer;
         delivered_before_restart += o.delivered_before_restart;
+        one_streams += o.one_streams;
     }
 };
 
@@ -101,7 +103,9 @@ struct watcher : cleave::ignores_other_events {
     std::vector<cleave::segment_asked> asked = {};
     std::vector<cleave::bytes_stolen> stolen = {};
     std::vector<cleave::piece_failed> failed = {};
+    std::vector<cleave::next_step> next = {};
 
+    void on(cleave::attempt_failed const& f) noexcept { next.push_back(f.next); }
     void on(cleave::object_known const&) noexcept { known = true; }
     void on(cleave::segment_asked const& a) noexcept { asked.push_back(a); }
     void on(cleave::bytes_stolen const& s) noexcept { stolen.push_back(s); }
@@ -174,7 +178,7 @@ class world {
                   insistence{.tries = c.tries, .wait = c.wait},
                   expectation{.wants = c.verified, .parts = pieces_of(c)},
                   moody_pacer{&asked_, random_source{seed + 2}, c.pace}, observer_, c.windows,
-                  c.sink),
+                  {.sink = c.sink}),
           lanes_(c.lanes), before_(c.lanes) {
         segment const asked = c.part.value_or(segment{0, cleave::max_offset});
         if (c.size != 0 && asked.first < c.size)
@@ -210,6 +214,8 @@ class world {
         bool open = false;    // the connection stands
         bool carried = false; // it has carried a reply
         bool clean = true;    // nothing of an old reply is left in it
+        std::string refusal;        // the head of a bad reply
+        bool whole_refusal = false; // all of that has come
 
         unsigned pace = 100;   // of a hundred turns, how many it takes
         bool revoked = false;  // its grant is to end as it is
@@ -422,6 +428,12 @@ class world {
             note("head complete " + std::to_string(id) + (l.good ? "" : " (bad)"));
             l.open_ended = l.good && !l.ranged && !l.tells && !size_told_;
             size_told_ = size_told_ || (l.good && (l.ranged || l.tells));
+            std::size_t const behind = piece.size() - n;
+            l.whole_refusal =
+                !l.good && l.keeps &&
+                l.refusal.find("Content-Length: " + std::to_string(behind) + "\r\n") !=
+                    std::string::npos;
+            if (l.whole_refusal) l.clean = true;
         }
         auto const freed = seen_.lanes_freed;
         // Of a hedge, or of what was one, it may come too late, or be too short.
@@ -431,7 +443,7 @@ class world {
         tell(event::head_bytes{id, piece});
         if (!complete_now || engine_.report().failed) return;
         if (!good)
-            must(!l.judged, "a bad reply is closed");
+            must(!l.judged || l.whole_refusal, "a bad reply is closed, but where it is all there");
         else if (wanted_ && of_use)
             must(l.judged || seen_.lanes_freed != freed, "a good reply is taken");
     }
@@ -516,6 +528,7 @@ class world {
         }
         if (random_.chance(is_.trouble / 3) && make_bad_reply(l, more)) {
             l.good = false;
+            l.refusal = l.head;
             l.body.reset();
             return;
         }
@@ -576,6 +589,9 @@ class world {
         for (lane_id i = 0; i != lanes_.size(); ++i)
             before_[i] = {engine_.lanes()[i].left, engine_.lanes()[i].hedge_of};
         engine_.step(e, now_);
+        if (std::ranges::count(observer_.next, cleave::next_step::one_stream) != 0)
+            begin_as_one_stream();
+        observer_.next.clear();
         // Most often a clock brings about nothing but the next one.
         bool quiet = waking_;
         while (auto const a = engine_.next_action()) {
@@ -591,6 +607,20 @@ class world {
         must(granted_ == asked_.taken, "what is granted was had of the pacer");
         must(!asked_.asked_too_early, "the pacer is not asked before the time that it named");
         must(!asked_.told_nonsense, "the lane rule is told what is so");
+    }
+
+    void begin_as_one_stream() {
+        ++seen_.one_streams;
+        if (delivered_ != 0 || job_ == job::deliver) {
+            committed_ = engine_.ledger().committed();
+            return;
+        }
+        committed_.clear();
+        proven_.clear();
+        wrong_.clear();
+        job_void_ = job_.has_value();
+        sink_ready_ = false;
+        hashed_ = 0;
     }
 
     void perform(action::connect const& a) {
@@ -840,6 +870,7 @@ class world {
             break;
         case job::publish: must(jobs_.back() == job::sync, "what is published is durable"); break;
         case job::abandon: must(!jobs_.empty(), "there is something to abandon"); break;
+        default: must(false, "there is no journal");
         }
         if (a.what == job::abandon) ending_ = true;
         jobs_.push_back(a.what);
@@ -851,6 +882,8 @@ class world {
     [[nodiscard]] bool safe(segment bytes) const {
         return is_.piece == 0 ? committed_.contains(bytes) : proven_.contains(bytes);
     }
+
+    void perform(action::refresh const&) { must(false, "there is no source of requests"); }
 
     void perform(action::wait_until const& a) {
         must(a.at >= now_, "nobody is woken yesterday");
@@ -1160,6 +1193,7 @@ void with_failures(std::uint64_t seeds, std::uint64_t from) {
     CHECK(failed > seeds / 6);
     CHECK(cancelled > seeds / 15);
     CHECK(mismatched > seeds / 30);
+    CHECK(seen.one_streams > seeds / 50);
 }
 
 } // namespace

@@ -44,6 +44,7 @@ struct recorder : cleave::ignores_other_events {
         lane_id lane;
         std::error_code code;
         std::optional<std::chrono::nanoseconds> again_after;
+        cleave::next_step next = cleave::next_step::none;
     };
     std::chrono::nanoseconds every{0};
     std::vector<cleave::identity> known = {};
@@ -52,6 +53,8 @@ struct recorder : cleave::ignores_other_events {
     std::vector<cleave::bytes_stolen> stolen = {};
     std::vector<cleave::piece_failed> failed_pieces = {};
     std::vector<bool> pauses = {};
+    std::vector<std::uint64_t> resumed = {};
+    std::vector<std::error_code> refreshed = {};
     std::vector<cleave::progress> told = {};
     std::vector<std::vector<cleave::lane_progress>> lanes = {};
 
@@ -60,8 +63,10 @@ struct recorder : cleave::ignores_other_events {
         ranges.push_back(k.ranges);
     }
     void on(cleave::attempt_failed const& f) noexcept {
-        attempts.push_back({f.lane, f.what.code, f.again_after});
+        attempts.push_back({f.lane, f.what.code, f.again_after, f.next});
     }
+    void on(cleave::download_resumed const& r) noexcept { resumed.push_back(r.bytes); }
+    void on(cleave::request_refreshed const& r) noexcept { refreshed.push_back(r.failed); }
     void on(cleave::bytes_stolen const& s) noexcept { stolen.push_back(s); }
     void on(cleave::piece_failed const& p) noexcept { failed_pieces.push_back(p); }
     void on(cleave::download_paused const& p) noexcept { pauses.push_back(p.paused); }
@@ -147,6 +152,8 @@ struct insistence {
     [[nodiscard]] cleave::renewal decide(cleave::renewal_state const& s) const noexcept {
         if (seen != nullptr)
             seen->push_back({s.what.code, s.tries, s.bytes, s.time_left, s.random});
+        if (s.what.kind == cause::renewable && s.can_refresh && s.refreshed == 0)
+            return {cleave::renewal::answer::fresh_request};
         if (s.tries >= tries) return {cleave::renewal::answer::give_up};
         std::chrono::nanoseconds const asked_for = s.what.retry_after.value_or(0s);
         return {cleave::renewal::answer::again, std::max(wait, asked_for)};
@@ -177,6 +184,11 @@ inline std::string whole(std::uint64_t total, std::string_view more = {}) {
 
 inline std::string text_of(job j) {
     switch (j) {
+    case job::recall: return "recall";
+    case job::check: return "check";
+    case job::record: return "record";
+    case job::forget: return "forget";
+    case job::keep: return "keep";
     case job::open: return "open";
     case job::hash: return "hash";
     case job::hash_piece: return "hash_piece";
@@ -212,18 +224,21 @@ struct action_text {
     std::string operator()(action::receive const& a) const {
         return lane("receive", a.lane) + " " + of(a.grant) + (a.first ? " first" : "") +
                (a.first && a.skip != 0 ? " skip " + std::to_string(a.skip) : "") +
+               (a.first && a.compare != 0 ? " compare " + std::to_string(a.compare) : "") +
                (a.last ? " last" : "") + (a.to_the_end ? " to the end" : "");
     }
     std::string operator()(action::revoke const& a) const { return lane("revoke", a.lane); }
     std::string operator()(action::close const& a) const { return lane("close", a.lane); }
     std::string operator()(action::run const& a) const {
         std::string to = text_of(a.what);
-        if (a.what == job::hash || a.what == job::hash_piece || a.what == job::deliver)
+        if (a.what == job::hash || a.what == job::hash_piece || a.what == job::deliver ||
+            a.what == job::check)
             to += " " + of(a.bytes);
         if (a.what == job::open || a.what == job::sync)
             to += " " + (a.size ? std::to_string(*a.size) : std::string{"?"});
         return to;
     }
+    std::string operator()(action::refresh const&) const { return "refresh"; }
     std::string operator()(action::wait_until const&) const { return {}; }
     std::string operator()(action::finish const&) const { return "finish"; }
 };
@@ -238,6 +253,9 @@ struct script_options {
     cleave::sink_shape sink = {};
     std::uint64_t* purse = nullptr;
     std::uint32_t const* wish = nullptr;
+    bool journal = false;
+    cleave::journal_interval record = {};
+    bool can_refresh = false;
 };
 
 template <class Planner = cleave::even_split>
@@ -249,7 +267,9 @@ class script {
     explicit script(Planner planner, std::uint32_t lanes = 2, script_options o = {},
                     cleave::request what = "http://h/x")
         : engine(std::move(what), std::move(planner), wished_lanes{lanes, o.wish}, o.renewal,
-                 o.verifier, purse_pacer{o.purse}, observer, o.windows, o.sink) {
+                 o.verifier, purse_pacer{o.purse}, observer, o.windows,
+                 {o.sink, o.record, o.can_refresh}),
+          journal_(o.journal) {
         observer.every = o.progress;
     }
     script(script const&) = delete;
@@ -285,7 +305,7 @@ class script {
         return to;
     }
 
-    std::string start() { return tell(event::started{}); }
+    std::string start() { return tell(event::started{.journal = journal_}); }
     std::string connected(lane_id id) { return tell(event::connected{id}); }
     std::string reply(lane_id id, std::string_view text) {
         return tell(event::head_bytes{id, text});
@@ -358,6 +378,9 @@ class script {
     std::string sent;          ///< the last request's text
     std::vector<lane_id> kept; ///< lanes whose connections may be used by others
     action::receive received;  ///< the last grant
+
+  private:
+    bool journal_;
 };
 
 /// The two lanes are receiving: lane 0 bytes 0-49, its opening request, and lane 1 what follows.

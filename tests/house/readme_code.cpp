@@ -8,6 +8,7 @@
 #include <cleave/download.hpp>
 
 #include <support/fault_server.hpp>
+#include <support/temp_dir.hpp>
 
 #include <asio.hpp>
 
@@ -65,6 +66,14 @@ void in_order(std::string const& url, bytes_written& to) {
 std::array<std::byte, 2048> buffer;
 auto flash = [&](std::span<std::byte const> chunk, std::error_code& ec) { write(chunk, ec); };
 cleave::download(url, cleave::ordered_sink{buffer, 2048, flash}, cleave::policies<>{});
+}
+
+void renewed(std::string const& url, std::string const& path, std::string const& other) {
+    auto const ask_for_url = [&](std::error_code&) { return other; };
+cleave::blocking_source sign([=](cleave::request const&, std::error_code& ec) {
+    return cleave::request{ask_for_url(ec)};
+});
+cleave::download(url, path, cleave::policies<>{}.with_source(sign));
 }
 
 std::error_code steered(std::string const& url, bytes_written& to) {
@@ -162,6 +171,18 @@ TEST_CASE("the README's buffer is called each time it is full") {
     bytes_written got;
     in_order(server.url("/r"), got);
     CHECK(std::ranges::equal(got, std::as_bytes(std::span{o.bytes})));
+}
+
+TEST_CASE("the README's expired URL is renewed") {
+    object const o = object::random(100'000, 9);
+    fault_server server{[rest = honest(o)](fault_connection& c, seen_request const& r) {
+        if (r.target == "/fresh") return rest(c, r);
+        c.send(reply(403, "Forbidden"));
+    }};
+    temp_dir const dir;
+    std::string const path = (dir / "model.bin").string();
+    renewed(server.url("/expired"), path, server.url("/fresh"));
+    CHECK(read_file(path) == o.bytes);
 }
 
 TEST_CASE("the README's download is cancelled") {

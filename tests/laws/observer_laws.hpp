@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 
 namespace cleave_test {
@@ -42,7 +43,10 @@ void tell_of_everything(O& o, random_source& random) {
     o.on(cleave::segment_asked{lane(), some(), random.chance(50)});
     o.on(cleave::object_known{known, random.chance(50)});
     o.on(cleave::attempt_failed{lane(), failure,
-                                random.chance(50) ? std::optional{time()} : std::nullopt});
+                                random.chance(50) ? std::optional{time()} : std::nullopt,
+                                static_cast<cleave::next_step>(random.below(7))});
+    o.on(cleave::download_resumed{number()});
+    o.on(cleave::request_refreshed{random.chance(50) ? failure.code : std::error_code{}});
     o.on(cleave::bytes_stolen{lane(), lane(), some(), random.chance(50)});
     o.on(cleave::piece_failed{number(), some()});
     o.on(cleave::download_paused{random.chance(50)});

@@ -2,11 +2,12 @@
 //
 // The laws of byte sinks (sink/concept.hpp) for any sink, a user's own too: written to in any
 // order, in portions of any size, read in between, made ready again, and published; an ordered one
-// within its window, which is handed on now and then. Answers with the law that was broken, or with
-// an empty text.
+// within its window, which is handed on now and then; a resumable one by several runs. Answers with
+// the law that was broken, or with an empty text.
 
 #pragma once
 
+#include <cleave/base/error.hpp>
 #include <cleave/base/segment.hpp>
 #include <cleave/base/segment_set.hpp>
 #include <cleave/sink/concept.hpp>
@@ -211,6 +212,165 @@ template <cleave::byte_sink S, class Visible>
     visible_bytes const after = visible();
     if (!after) return "what was published is visible";
     if (*after != expected) return "what was published is what was committed";
+    return {};
+}
+
+namespace detail {
+
+// Takes all of `from` in some way or other.
+template <class S>
+void put(S& sink, std::uint64_t offset, std::span<std::byte const> from, random_source& random,
+         std::error_code& ec) {
+    system_filler const filler;
+    while (!from.empty() && !ec) {
+        std::size_t n = 1 + random.index(from.size());
+        bool written = false;
+        if constexpr (cleave::detail::writes<S>) {
+            written = random.chance(50);
+            if (written) sink.write(offset, from.first(n), ec);
+        }
+        if (!written) {
+            std::span<std::byte> const to = sink.prepare(offset, n, ec);
+            if (ec) return;
+            n = std::min(n, to.size());
+            filler.fill(to, from.first(n));
+            sink.commit(offset, n, ec);
+        }
+        offset += n;
+        from = from.subspan(n);
+    }
+}
+
+} // namespace detail
+
+/// What several runs make of one object of `size` bytes, at least 2: `make()` answers with the sink
+/// of another one, to the same place, where no run has left anything yet. The last one publishes.
+template <class Make, class Visible>
+[[nodiscard]] std::string broken_resuming(Make make, std::uint64_t size, random_source& random,
+                                          Visible visible) {
+    visible_bytes const before = visible();
+    std::error_code ec;
+    auto const failed = [&](char const* what) {
+        return std::string{what} + " failed: " + ec.message();
+    };
+    std::vector<std::byte> expected(static_cast<std::size_t>(size));
+    for (std::byte& b : expected) b = static_cast<std::byte>(random());
+    std::span<std::byte const> const bytes = expected;
+    auto const holds = [&](auto& sink, std::uint64_t n) {
+        std::vector<std::byte> back(static_cast<std::size_t>(n));
+        sink.read(0, back, ec);
+        return !ec && std::equal(back.begin(), back.end(), expected.begin());
+    };
+
+    // Nothing is there; the first run begins, and is broken off.
+    auto const half = static_cast<std::size_t>(1 + random.below(size - 1));
+    {
+        auto sink = make();
+        for (bool const all : {false, true}) {
+            sink.reopen(size, all, ec);
+            if (!ec) return "what no run has left is not reopened";
+            ec.clear();
+        }
+        sink.open(size, ec);
+        if (ec) return failed("open after a failed reopen");
+        detail::put(sink, 0, bytes.first(half), random, ec);
+        if (ec) return failed("put");
+        sink.flush(ec);
+        if (ec) return failed("flush");
+        sink.keep();
+        if (visible() != before) return "keep leaves nothing under the final name";
+    }
+    // Others that think of another object do not take it over, nor remove it.
+    for (std::uint64_t const other : {size - 1, size + 1}) {
+        auto sink = make();
+        sink.reopen(other, random.chance(50), ec);
+        if (!ec) return "only what has the same size is reopened";
+        ec.clear();
+        random.chance(50) ? sink.keep() : sink.abandon();
+    }
+    // The second goes on, to the last byte; a third comes meanwhile.
+    {
+        auto sink = make();
+        sink.reopen(size, false, ec);
+        if (ec) return failed("reopen");
+        if (!holds(sink, half)) return "a reopened sink gives back what was committed before";
+        detail::put(sink, half, bytes.subspan(half), random, ec);
+        if (ec) return failed("put after reopen");
+        if (!holds(sink, size)) return "a reopened sink gives back what is committed now";
+
+        auto third = make();
+        third.reopen(size, true, ec);
+        if (ec != cleave::error::target_busy) return "one run at a time has what is there";
+        ec.clear();
+        third.abandon();
+        sink.keep();
+        if (visible() != before) return "keep leaves nothing under the final name";
+    }
+    // Whoever begins afresh has none of it.
+    if (random.chance(30)) {
+        auto sink = make();
+        if (random.chance(50)) sink.reopen(size, true, ec);
+        if (ec) return failed("reopen");
+        sink.open(size, ec);
+        if (ec) return failed("open");
+        std::vector<std::byte> back(expected.size());
+        sink.read(0, back, ec);
+        if (ec || back != std::vector<std::byte>(expected.size())) return "open is afresh";
+        detail::put(sink, 0, bytes, random, ec);
+        if (ec) return failed("put");
+        sink.keep();
+    }
+    // All is there; it is published, and the end of that run is not known to the next one.
+    {
+        auto sink = make();
+        sink.reopen(size, random.chance(50), ec);
+        if (ec) return failed("reopen");
+        sink.sync(size, ec);
+        if (ec) return failed("sync");
+        if (visible() != before) return "nothing is visible before publish";
+        sink.publish(ec);
+        if (ec) return failed("publish");
+        if (visible() != expected) return "what was published is what was committed";
+    }
+    {
+        auto sink = make();
+        sink.reopen(size, false, ec);
+        if (!ec) return "what was published is not reopened unless all was in place";
+        ec.clear();
+        sink.reopen(size, true, ec);
+        if (ec) return failed("reopen of what was published");
+        if (!holds(sink, size)) return "what was published is given back";
+        std::error_code refused;
+        detail::put(sink, 0, std::vector<std::byte>(1), random, refused);
+        if (!refused) return "what was published is not written";
+        if (random.chance(50)) sink.flush(ec);
+        if (ec) return failed("flush of what was published");
+        if (random.chance(80)) sink.sync(size, ec);
+        if (ec) return failed("sync of what was published");
+        if (random.chance(80)) sink.publish(ec);
+        if (ec) return failed("publish of what was published");
+        if (random.chance(50)) random.chance(50) ? sink.keep() : sink.abandon();
+    }
+    if (visible() != expected) return "what was published stays";
+    auto sink = make();
+    if (random.chance(50)) sink.reopen(size, true, ec);
+    if (ec) return failed("reopen of what was published");
+    sink.open(size, ec);
+    if (ec) return failed("open after what was published");
+    for (std::byte& b : expected) b ^= std::byte{1};
+    detail::put(sink, 0, bytes, random, ec);
+    if (ec) return failed("put");
+    if (visible() == expected) return "nothing is visible before publish";
+    if (random.chance(20)) {
+        sink.abandon();
+        for (std::byte& b : expected) b ^= std::byte{1};
+    } else {
+        sink.sync(size, ec);
+        if (ec) return failed("sync");
+        sink.publish(ec);
+        if (ec) return failed("publish");
+    }
+    if (visible() != expected) return "what was published is what was committed";
     return {};
 }
 

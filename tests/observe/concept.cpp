@@ -16,17 +16,20 @@
 #include <cstdint>
 #include <functional>
 #include <iostream>
+#include <set>
 #include <string_view>
 
 using cleave::attempt_failed;
 using cleave::bytes_stolen;
 using cleave::download_ended;
 using cleave::download_paused;
+using cleave::download_resumed;
 using cleave::lane_connected;
 using cleave::object_known;
 using cleave::observer;
 using cleave::piece_failed;
 using cleave::progress;
+using cleave::request_refreshed;
 using cleave::segment_asked;
 using namespace std::chrono_literals;
 
@@ -39,6 +42,8 @@ struct least {
     void on(segment_asked const&) noexcept {}
     void on(object_known const&) noexcept {}
     void on(attempt_failed const&) noexcept {}
+    void on(download_resumed const&) noexcept {}
+    void on(request_refreshed const&) noexcept {}
     void on(bytes_stolen const&) noexcept {}
     void on(piece_failed const&) noexcept {}
     void on(download_paused const&) noexcept {}
@@ -145,6 +150,8 @@ TEST_CASE("observer: what lacks an event, throws at it or would change it") {
     STATIC_REQUIRE(every_near_miss_of<segment_asked>);
     STATIC_REQUIRE(every_near_miss_of<object_known>);
     STATIC_REQUIRE(every_near_miss_of<attempt_failed>);
+    STATIC_REQUIRE(every_near_miss_of<download_resumed>);
+    STATIC_REQUIRE(every_near_miss_of<request_refreshed>);
     STATIC_REQUIRE(every_near_miss_of<bytes_stolen>);
     STATIC_REQUIRE(every_near_miss_of<piece_failed>);
     STATIC_REQUIRE(every_near_miss_of<download_paused>);
@@ -175,6 +182,19 @@ TEST_CASE("a step is heeded where it is one") {
     CHECK(cleave::step_of(sign) == 0);
     step_is_member member;
     CHECK(cleave::step_of(member) == 0);
+}
+
+TEST_CASE("every step after a failure has its name") {
+    using step = cleave::next_step;
+    std::set<std::string_view> names;
+    for (auto const s : {step::same_connection, step::new_connection, step::fresh_request,
+                         step::fewer_lanes, step::one_stream, step::new_version, step::none})
+        CHECK(names.insert(to_string(s)).second);
+    std::string_view const unknown = to_string(static_cast<step>(99));
+    CHECK(unknown == "unknown");
+    CHECK(names.count(unknown) == 0);
+    cleave::failure const what;
+    CHECK(attempt_failed{0, what, {}}.next == step::none);
 }
 
 TEST_CASE("what ignores other events hears of its own") {

@@ -36,7 +36,16 @@ std::string all(counters const& c) {
     add("asked", c->asked);
     add("hedges", c->hedges);
     add("failed", c->failed);
-    add("given_up", c->given_up);
+    add("same", c->same_connection);
+    add("new", c->new_connection);
+    add("fresh", c->fresh_request);
+    add("fewer", c->fewer_lanes);
+    add("one", c->one_stream);
+    add("version", c->new_version);
+    add("none", c->none);
+    add("resumed", c->bytes_resumed);
+    add("refreshed", c->refreshed);
+    add("not_refreshed", c->refreshes_failed);
     add("stolen", c->bytes_stolen);
     add("pieces_failed", c->pieces_failed);
     add("paused", c->paused);
@@ -73,10 +82,33 @@ TEST_CASE("each event is counted where it belongs") {
         CHECK(all(c) == "total=77 ");
     }
     SECTION("failures") {
-        c.on(cleave::attempt_failed{0, stalled, 0ns});
-        c.on(cleave::attempt_failed{0, stalled, 1s});
-        c.on(cleave::attempt_failed{0, stalled, std::nullopt});
-        CHECK(all(c) == "failed=3 given_up=1 ");
+        using step = cleave::next_step;
+        struct row {
+            step next;
+            char const* counted;
+        };
+        for (row const& r : {row{step::same_connection, "same"}, row{step::new_connection, "new"},
+                             row{step::fresh_request, "fresh"}, row{step::fewer_lanes, "fewer"},
+                             row{step::one_stream, "one"}, row{step::new_version, "version"},
+                             row{step::none, "none"}}) {
+            counters some;
+            some.on(cleave::attempt_failed{0, stalled, std::nullopt, r.next});
+            some.on(cleave::attempt_failed{1, stalled, 1s, r.next});
+            CHECK(all(some) == std::string{"failed=2 "} + r.counted + "=2 ");
+        }
+    }
+    SECTION("bytes of an earlier run") {
+        c.on(cleave::download_resumed{1000});
+        CHECK(all(c) == "resumed=1000 ");
+        c.on(cleave::download_resumed{7});
+        CHECK(all(c) == "resumed=1007 ");
+    }
+    SECTION("fresh requests") {
+        c.on(cleave::request_refreshed{});
+        c.on(cleave::request_refreshed{});
+        CHECK(all(c) == "refreshed=2 ");
+        c.on(cleave::request_refreshed{stalled.code});
+        CHECK(all(c) == "refreshed=2 not_refreshed=1 ");
     }
     SECTION("stolen bytes") {
         c.on(cleave::bytes_stolen{0, 1, {100, 199}, false});

@@ -41,8 +41,9 @@ std::string line_of(Event const& e) {
 cleave::failure const reset =
     cleave::failure::of(cleave::error::closed_in_body, cleave::phase::body, "at byte 17");
 
-std::string again_after(std::chrono::nanoseconds t) {
-    std::string const line = line_of(cleave::attempt_failed{0, reset, t});
+// What a line says comes after a failure.
+std::string follows(cleave::next_step next, std::optional<std::chrono::nanoseconds> t) {
+    std::string const line = line_of(cleave::attempt_failed{0, reset, t, next});
     return line.substr(line.rfind("; ") + 2);
 }
 
@@ -67,6 +68,11 @@ TEST_CASE("each event has its line") {
           "piece 7, [70,79], does not have its digest; it is fetched again");
     CHECK(line_of(cleave::download_paused{true}) == "paused");
     CHECK(line_of(cleave::download_paused{false}) == "going on");
+    CHECK(line_of(cleave::download_resumed{1000}) ==
+          "goes on where an earlier run ended: 1000 bytes are in place");
+    CHECK(line_of(cleave::request_refreshed{}) == "there is a fresh URL");
+    CHECK(line_of(cleave::request_refreshed{reset.code}) ==
+          "there is no fresh URL: " + reset.code.message());
     CHECK(line_of(cleave::download_ended{nullptr, 1'000, 1500ms}) ==
           "done after 1000 bytes and 1.5 s");
     CHECK(line_of(cleave::download_ended{&reset, 17, 0s}) ==
@@ -87,18 +93,38 @@ TEST_CASE("the line about the object says what is known of it, and nothing of wh
           "the object has 42 bytes, and a date of change; the server sends no ranges");
 }
 
-TEST_CASE("the line about a failure says why, and when it goes on") {
-    CHECK(line_of(cleave::attempt_failed{3, reset, 200ms}) ==
-          "lane 3 failed: " + reset.message() + "; again after 0.2 s");
+TEST_CASE("the line about a failure says why, and what comes next") {
+    using step = cleave::next_step;
+    CHECK(line_of(cleave::attempt_failed{3, reset, 200ms, step::new_connection}) ==
+          "lane 3 failed: " + reset.message() + "; connects again in 0.2 s");
     CHECK(reset.message().find("at byte 17") == 0);
-    CHECK(again_after(0s) == "again at once");
-    CHECK(again_after(1ns) == "again after 0.1 s");
-    CHECK(again_after(100ms) == "again after 0.1 s");
-    CHECK(again_after(100'000'001ns) == "again after 0.2 s");
-    CHECK(again_after(59'950ms) == "again after 60.0 s");
-    CHECK(again_after(1h) == "again after 3600.0 s");
-    std::string const last = line_of(cleave::attempt_failed{3, reset, std::nullopt});
-    CHECK(last == "lane 3 failed: " + reset.message() + "; given up");
+    CHECK(line_of(cleave::attempt_failed{3, reset, std::nullopt}) ==
+          "lane 3 failed: " + reset.message() + "; given up");
+    CHECK(follows(step::same_connection, 1500ms) == "asks again in 1.5 s over the same connection");
+    CHECK(follows(step::same_connection, 0s) == "asks again at once over the same connection");
+    CHECK(follows(step::same_connection, {}) == "asks again over the same connection");
+    CHECK(follows(step::new_connection, {}) == "connects again");
+    // These say nothing of a time, known or not.
+    for (auto const when : {std::optional<std::chrono::nanoseconds>{}, std::optional{1000ns}}) {
+        CHECK(follows(step::fresh_request, when) == "gets a fresh URL");
+        CHECK(follows(step::fewer_lanes, when) == "goes on without this lane");
+        CHECK(follows(step::one_stream, when) == "one stream from here on");
+        CHECK(follows(step::new_version, when) == "begins again with the new version");
+        CHECK(follows(step::none, when) == "given up");
+    }
+}
+
+TEST_CASE("times are told in tenths of a second, rounded up") {
+    auto const again_after = [](std::chrono::nanoseconds t) {
+        return follows(cleave::next_step::new_connection, t);
+    };
+    CHECK(again_after(0s) == "connects again at once");
+    CHECK(again_after(-1s) == "connects again at once");
+    CHECK(again_after(1ns) == "connects again in 0.1 s");
+    CHECK(again_after(100ms) == "connects again in 0.1 s");
+    CHECK(again_after(100'000'001ns) == "connects again in 0.2 s");
+    CHECK(again_after(59'950ms) == "connects again in 60.0 s");
+    CHECK(again_after(1h) == "connects again in 3600.0 s");
 }
 
 TEST_CASE("progress makes no line, and none is wanted") {
@@ -125,7 +151,7 @@ TEST_CASE("a line stays one line, whatever a message holds") {
         for (char const c : text) REQUIRE((c >= ' ' && c <= '~'));
     });
     for (int i = 0; i != 200; ++i) cleave_test::tell_of_everything(o, random);
-    CHECK(lines == 8 * 200);
+    CHECK(lines == 10 * 200);
 }
 
 TEST_CASE("lines go to a stream, each with its end") {
@@ -150,7 +176,7 @@ TEST_CASE("what becomes of a line does not come back") {
         throw 17;
     });
     cleave_test::tell_of_everything(throws, random);
-    CHECK(calls == 8);
+    CHECK(calls == 10);
     CHECK(cleave_test::broken_observer(std::move(throws), random) == "");
 
     full_disk disk;

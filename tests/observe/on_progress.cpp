@@ -91,6 +91,8 @@ TEST_CASE("on_progress passes on nothing but progress") {
     o.on(cleave::segment_asked{});
     o.on(cleave::object_known{identity});
     o.on(cleave::attempt_failed{0, failure, std::nullopt});
+    o.on(cleave::download_resumed{});
+    o.on(cleave::request_refreshed{});
     o.on(cleave::bytes_stolen{});
     o.on(cleave::piece_failed{});
     o.on(cleave::download_paused{});

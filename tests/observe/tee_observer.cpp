@@ -38,6 +38,8 @@ struct scribe {
     void on(cleave::segment_asked const&) noexcept { write('a'); }
     void on(cleave::object_known const&) noexcept { write('k'); }
     void on(cleave::attempt_failed const&) noexcept { write('f'); }
+    void on(cleave::download_resumed const&) noexcept { write('r'); }
+    void on(cleave::request_refreshed const&) noexcept { write('q'); }
     void on(cleave::bytes_stolen const&) noexcept { write('s'); }
     void on(cleave::piece_failed const&) noexcept { write('i'); }
     void on(cleave::download_paused const&) noexcept { write('z'); }
@@ -70,7 +72,7 @@ TEST_CASE("both hear of every event, the first one first") {
     auto both = tee_of(1s, 0, 2s, 0, heard);
     cleave_test::random_source random{1};
     cleave_test::tell_of_everything(both, random);
-    CHECK(heard == "AcBcAaBaAkBkAfBfAsBsAiBiAzBzApBpAeBe");
+    CHECK(heard == "AcBcAaBaAkBkAfBfArBrAqBqAsBsAiBiAzBzApBpAeBe");
 }
 
 TEST_CASE("the smaller interval and the smaller step count, but for those that are never") {

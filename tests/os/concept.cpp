@@ -4,6 +4,7 @@
 #include <support/catch.hpp>
 
 #include <support/memory_file.hpp>
+#include <support/volatile_disk.hpp>
 
 #include <cleave/os/concept.hpp>
 #include <cleave/os/mapping.hpp>
@@ -27,6 +28,10 @@ using std::error_code;
 struct least {
     void check_target(std::string const&, error_code&) {}
     void open_partial(std::string const&, error_code&) {}
+    void reopen_partial(std::string const&, error_code&) {}
+    void open_finished(std::string const&, error_code&) {}
+    void open_journal(std::string const&, error_code&) {}
+    std::uint64_t size(error_code&) { return 0; }
     void allocate(std::uint64_t, error_code&) {}
     void write_at(std::uint64_t, std::span<std::byte const>, error_code&) {}
     void read_at(std::uint64_t, std::span<std::byte>, error_code&) {}
@@ -34,6 +39,7 @@ struct least {
     void sync(error_code&) {}
     void publish(std::string const&, error_code&) {}
     void discard() noexcept {}
+    void close() noexcept {}
 };
 
 struct immovable : least {
@@ -50,6 +56,33 @@ struct without_open_partial : least {
 };
 struct open_partial_throws_instead : least {
     void open_partial(std::string const&);
+};
+struct without_reopen_partial : least {
+    int reopen_partial;
+};
+struct reopen_partial_without_path : least {
+    void reopen_partial(error_code&);
+};
+struct without_open_finished : least {
+    int open_finished;
+};
+struct open_finished_throws_instead : least {
+    void open_finished(std::string const&);
+};
+struct without_open_journal : least {
+    int open_journal;
+};
+struct open_journal_changes_path : least {
+    void open_journal(std::string&, error_code&);
+};
+struct without_size : least {
+    int size;
+};
+struct size_answers_narrow : least {
+    std::uint32_t size(error_code&);
+};
+struct size_throws_instead : least {
+    std::uint64_t size();
 };
 struct without_allocate : least {
     int allocate;
@@ -90,6 +123,15 @@ struct without_discard : least {
 struct discard_throws : least {
     void discard();
 };
+struct without_close : least {
+    int close;
+};
+struct close_throws : least {
+    void close();
+};
+struct close_says_what_failed : least {
+    void close(error_code&) noexcept;
+};
 
 struct mappable : least {
     cleave::mapping map(std::uint64_t, error_code&) { return {}; }
@@ -116,6 +158,7 @@ TEST_CASE("file: what is one") {
     STATIC_REQUIRE(file<least>);
     STATIC_REQUIRE(file<cleave::posix_file>);
     STATIC_REQUIRE(file<cleave_test::memory_file>);
+    STATIC_REQUIRE(file<cleave_test::volatile_file>);
 }
 
 TEST_CASE("file: what nearly is one") {
@@ -124,6 +167,15 @@ TEST_CASE("file: what nearly is one") {
     STATIC_REQUIRE_FALSE(file<check_target_changes_path>);
     STATIC_REQUIRE_FALSE(file<without_open_partial>);
     STATIC_REQUIRE_FALSE(file<open_partial_throws_instead>);
+    STATIC_REQUIRE_FALSE(file<without_reopen_partial>);
+    STATIC_REQUIRE_FALSE(file<reopen_partial_without_path>);
+    STATIC_REQUIRE_FALSE(file<without_open_finished>);
+    STATIC_REQUIRE_FALSE(file<open_finished_throws_instead>);
+    STATIC_REQUIRE_FALSE(file<without_open_journal>);
+    STATIC_REQUIRE_FALSE(file<open_journal_changes_path>);
+    STATIC_REQUIRE_FALSE(file<without_size>);
+    STATIC_REQUIRE_FALSE(file<size_answers_narrow>);
+    STATIC_REQUIRE_FALSE(file<size_throws_instead>);
     STATIC_REQUIRE_FALSE(file<without_allocate>);
     STATIC_REQUIRE_FALSE(file<without_write_at>);
     STATIC_REQUIRE_FALSE(file<write_at_wants_writable>);
@@ -137,6 +189,9 @@ TEST_CASE("file: what nearly is one") {
     STATIC_REQUIRE_FALSE(file<publish_to_old_name>);
     STATIC_REQUIRE_FALSE(file<without_discard>);
     STATIC_REQUIRE_FALSE(file<discard_throws>);
+    STATIC_REQUIRE_FALSE(file<without_close>);
+    STATIC_REQUIRE_FALSE(file<close_throws>);
+    STATIC_REQUIRE_FALSE(file<close_says_what_failed>);
     STATIC_REQUIRE_FALSE(file<std::fstream>);
 }
 
@@ -158,5 +213,6 @@ TEST_CASE("mappable_file: what nearly is one") {
 TEST_CASE("files are moved and not copied") {
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave::posix_file>);
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave_test::memory_file>);
+    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave_test::volatile_file>);
     STATIC_REQUIRE(std::is_nothrow_move_constructible_v<cleave::posix_file>);
 }

@@ -6,11 +6,13 @@
 
 #include <cleave/os/posix_file.hpp>
 
+#include <laws/file_laws.hpp>
 #include <laws/random.hpp>
 #include <support/catch.hpp>
 #include <support/fork.hpp>
 #include <support/temp_dir.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstddef>
@@ -27,7 +29,9 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -369,6 +373,265 @@ TEST_CASE("discarding removes the partial, once, and only one's own (J07)") {
         CHECK(fs::is_symlink(dir / "p"));
         CHECK(fs::exists(dir / "q"));
     }
+}
+
+// ---- taking over --------------------------------------------------------------------------
+
+TEST_CASE("posix_file keeps the laws of files") {
+    temp_dir const dir;
+    CHECK(cleave_test::broken_file([] { return posix_file{}; }, dir.path().string() + "/") == "");
+    CHECK(fs::file_size(dir / "file") == 10); // what they published
+}
+
+namespace {
+
+using opening = void (posix_file::*)(std::string const&, std::error_code&);
+
+std::error_code open(opening how, fs::path const& path) {
+    posix_file f;
+    std::error_code ec;
+    (f.*how)(path.string(), ec);
+    f.discard();
+    return ec;
+}
+
+} // namespace
+
+TEST_CASE("nothing is taken over that is no file, or reached through a link (I07)") {
+    temp_dir const dir;
+    opening const how =
+        GENERATE(opening{&posix_file::open_partial}, opening{&posix_file::reopen_partial},
+                 opening{&posix_file::open_finished}, opening{&posix_file::open_journal});
+    write_file(dir / "precious", "precious");
+    SECTION("links") {
+        fs::create_symlink(dir / "precious", dir / "p");
+        CHECK(open(how, dir / "p") == error::target_not_regular);
+        fs::create_directory(dir / "directory");
+        fs::create_symlink(dir / "directory", dir / "q");
+        CHECK(open(how, dir / "q") == error::target_not_regular);
+        fs::create_symlink(dir / "new", dir / "r");
+        CHECK(open(how, dir / "r") == error::target_not_regular);
+        CHECK_FALSE(fs::exists(dir / "new"));
+        CHECK(fs::is_symlink(dir / "p"));
+    }
+    SECTION("a directory") {
+        fs::create_directory(dir / "p");
+        CHECK(open(how, dir / "p") == error::target_is_directory);
+        CHECK(fs::is_directory(dir / "p"));
+    }
+    SECTION("a pipe: without waiting for its other end") {
+        REQUIRE(::mkfifo((dir / "p").c_str(), 0600) == 0);
+        CHECK(open(how, dir / "p") == error::target_not_regular);
+        CHECK(fs::is_fifo(dir / "p"));
+    }
+    SECTION("a socket") {
+        int const s = ::socket(AF_UNIX, SOCK_STREAM, 0);
+        sockaddr_un at{};
+        at.sun_family = AF_UNIX;
+        std::string const path = (dir / "p").string();
+        REQUIRE(path.size() < sizeof at.sun_path);
+        std::ranges::copy(path, at.sun_path);
+        void* const address = &at;
+        REQUIRE(::bind(s, static_cast<sockaddr*>(address), sizeof at) == 0);
+        ::close(s);
+        CHECK(open(how, path) == error::target_not_regular);
+        CHECK(fs::is_socket(path));
+    }
+    SECTION("a device") {
+        CHECK(open(how, "/dev/null") == error::target_not_regular);
+        CHECK(fs::exists("/dev/null"));
+    }
+    SECTION("in no directory") {
+        CHECK(open(how, dir / "none" / "p") == std::errc::no_such_file_or_directory);
+    }
+    CHECK(read_file(dir / "precious") == "precious");
+}
+
+TEST_CASE("what has a second name is another's file; a finished file may have one (I07)") {
+    temp_dir const dir;
+    write_file(dir / "precious", "precious");
+    fs::create_hard_link(dir / "precious", dir / "p");
+    CHECK(open(&posix_file::reopen_partial, dir / "p") == error::target_not_regular);
+    CHECK(open(&posix_file::open_journal, dir / "p") == error::target_not_regular);
+    CHECK_FALSE(open(&posix_file::open_finished, dir / "p"));
+    CHECK(read_file(dir / "precious") == "precious");
+    CHECK(fs::hard_link_count(dir / "p") == 2);
+}
+
+TEST_CASE("what another process has cannot be taken over (J09)") {
+    temp_dir const dir;
+    write_file(dir / "p", "theirs");
+    std::string const path = (dir / "p").string();
+    posix_file f;
+    std::error_code ec;
+    f.reopen_partial(path, ec);
+    REQUIRE_FALSE(ec);
+    opening const how =
+        GENERATE(opening{&posix_file::open_partial}, opening{&posix_file::reopen_partial},
+                 opening{&posix_file::open_journal});
+    auto const try_it = [&] { return open(how, path) == error::target_busy ? 1 : 0; };
+    CHECK(in_child(try_it) == 1);
+    CHECK(read_file(path) == "theirs");
+    f.close();
+    CHECK(in_child(try_it) == 0);
+    CHECK_FALSE(fs::exists(path));
+}
+
+TEST_CASE("several processes take over, write and remove one partial, and none loses a byte") {
+    temp_dir const dir;
+    std::string const path = (dir / "p").string();
+    // Each adds one to the length; whoever finds no partial begins another.
+    auto const contend = [&] {
+        for (int done = 0; done < 300;) {
+            posix_file f;
+            std::error_code ec;
+            f.reopen_partial(path, ec);
+            if (ec == std::errc::no_such_file_or_directory) {
+                ec.clear();
+                f.open_partial(path, ec);
+            }
+            if (ec == error::target_busy) continue;
+            if (ec) return 3;
+            std::uint64_t const before = f.size(ec);
+            if (ec) return 1;
+            f.write_at(before, bytes("x"), ec);
+            if (ec || f.size(ec) != before + 1) return 2;
+            if (before > 20) f.discard();
+            ++done;
+        }
+        return 0;
+    };
+    std::vector<pid_t> children;
+    for (int i = 0; i < 3; ++i) {
+        pid_t const child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) ::_exit(contend());
+        children.push_back(child);
+    }
+    for (pid_t const child : children) {
+        int status = 0;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == 0);
+    }
+}
+
+TEST_CASE("a journal is for its owner only, however it was before") {
+    temp_dir const dir;
+    auto const mode = [&] { return fs::status(dir / "j").permissions(); };
+    constexpr auto owner = fs::perms::owner_read | fs::perms::owner_write;
+    auto const journal = [&] {
+        posix_file f;
+        std::error_code ec;
+        f.open_journal((dir / "j").string(), ec);
+        f.close();
+        return ec;
+    };
+    mode_t const old = ::umask(0);
+    CHECK_FALSE(journal());
+    CHECK(mode() == owner);
+    ::umask(old);
+    write_file(dir / "j", "record");
+    for (auto const wider :
+         {fs::perms::group_read, fs::perms::others_write, fs::perms::owner_exec}) {
+        fs::permissions(dir / "j", owner | wider);
+        CHECK_FALSE(journal());
+        CHECK(mode() == owner);
+    }
+    CHECK(read_file(dir / "j") == "record");
+}
+
+TEST_CASE("a partial that is taken over keeps its rights") {
+    temp_dir const dir;
+    write_file(dir / "p", "bytes");
+    fs::permissions(dir / "p", fs::perms::owner_all | fs::perms::group_read);
+    posix_file f;
+    std::error_code ec;
+    f.reopen_partial((dir / "p").string(), ec);
+    REQUIRE_FALSE(ec);
+    CHECK(fs::status(dir / "p").permissions() == (fs::perms::owner_all | fs::perms::group_read));
+}
+
+TEST_CASE("making room in a partial that was taken over changes none of its bytes") {
+    temp_dir const dir;
+    write_file(dir / "p", "");
+    fs::resize_file(dir / "p", 1'000'000);
+    posix_file f;
+    std::error_code ec;
+    f.reopen_partial((dir / "p").string(), ec);
+    write(f, 500'000, "bytes");
+    f.allocate(1'000'000, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(f.size(ec) == 1'000'000);
+    CHECK(read(f, 499'999, 7) == std::string("\0bytes\0", 7));
+}
+
+TEST_CASE("the memory of a finished file is read only") {
+    temp_dir const dir;
+    write_file(dir / "file", "finished");
+    posix_file f;
+    std::error_code ec;
+    f.open_finished((dir / "file").string(), ec);
+    cleave::mapping const memory = f.map(8, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(memory.bytes()[7] == std::byte{'d'});
+    CHECK(in_child([&] {
+              *static_cast<std::byte volatile*>(memory.bytes().data()) = std::byte{'F'};
+              return 0;
+          }) == 128 + SIGSEGV);
+    CHECK(read_file(dir / "file") == "finished");
+}
+
+TEST_CASE("the first sync of a file is its directory's too, later ones are not") {
+    temp_dir const dir;
+    fs::permissions(dir.path(), fs::perms::all);
+    // A directory that may not be read cannot be synced either.
+    auto const unreadable = [&] { return ::chmod((dir / "d").c_str(), 0300) == 0; };
+    auto const as_nobody = [&](std::function<std::error_code(posix_file&)> const& f) {
+        fs::remove_all(dir / "d");
+        return in_child([&] {
+            if (!become_nobody() || ::mkdir((dir / "d").c_str(), 0700) != 0) return 97;
+            write_file(dir / "d" / "p", "bytes");
+            posix_file file;
+            return number(f(file));
+        });
+    };
+    opening const how =
+        GENERATE(opening{&posix_file::open_partial}, opening{&posix_file::reopen_partial},
+                 opening{&posix_file::open_finished}, opening{&posix_file::open_journal});
+    std::string const path = (dir / "d" / "p").string();
+    CHECK(as_nobody([&](posix_file& f) {
+              std::error_code ec;
+              (f.*how)(path, ec);
+              if (ec || !unreadable()) return std::make_error_code(std::errc::bad_message);
+              f.sync(ec);
+              return ec;
+          }) == EACCES);
+    CHECK(as_nobody([&](posix_file& f) {
+              std::error_code ec;
+              (f.*how)(path, ec);
+              f.sync(ec);
+              if (ec || !unreadable()) return std::make_error_code(std::errc::bad_message);
+              f.sync(ec);
+              // Nor does it forget that when it is moved.
+              posix_file moved = std::move(f);
+              if (!ec) moved.sync(ec);
+              posix_file assigned;
+              assigned = std::move(moved);
+              if (!ec) assigned.sync(ec);
+              return ec;
+          }) == 0);
+    // Of another file it knows nothing yet.
+    CHECK(as_nobody([&](posix_file& f) {
+              std::error_code ec;
+              (f.*how)(path, ec);
+              f.sync(ec);
+              (f.*how)(path, ec);
+              if (ec || !unreadable()) return std::make_error_code(std::errc::bad_message);
+              f.sync(ec);
+              return ec;
+          }) == EACCES);
+    fs::permissions(dir / "d", fs::perms::owner_all);
 }
 
 // ---- the target ---------------------------------------------------------------------------
@@ -718,6 +981,20 @@ TEST_CASE("a file that was moved from owns nothing") {
     CHECK_FALSE(fs::exists(dir / "p"));
 }
 
+TEST_CASE("a finished file that was moved is still not removed") {
+    temp_dir const dir;
+    write_file(dir / "file", "finished");
+    posix_file one;
+    std::error_code ec;
+    one.open_finished((dir / "file").string(), ec);
+    posix_file other = std::move(one);
+    posix_file third;
+    third = std::move(other);
+    CHECK(read(third, 0, 8) == "finished");
+    third.discard();
+    CHECK(fs::exists(dir / "file"));
+}
+
 TEST_CASE("a file that was never opened does nothing but fail") {
     posix_file f;
     std::error_code ec;
@@ -727,6 +1004,10 @@ TEST_CASE("a file that was never opened does nothing but fail") {
     ec.clear();
     f.sync(ec);
     CHECK(ec == std::errc::bad_file_descriptor);
+    ec.clear();
+    CHECK(f.size(ec) == 0);
+    CHECK(ec == std::errc::bad_file_descriptor);
+    f.close();
     f.discard();
 }
 

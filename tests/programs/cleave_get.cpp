@@ -55,19 +55,6 @@ ranges ranges_asked_of(fault_server const& server) {
     return all;
 }
 
-constexpr bool sanitized =
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    true;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    true;
-#else
-    false;
-#endif
-#else
-    false;
-#endif
-
 process_options stuck_in(char const* function, temp_dir const& in) {
     return {.env = {{"LD_PRELOAD", CLEAVE_BIN_DIR "/stuck.so"}, {"CLEAVE_STUCK", function}},
             .directory = in.path().string()};

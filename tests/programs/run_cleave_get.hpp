@@ -17,6 +17,20 @@
 
 namespace cleave_test {
 
+// A sanitizer cannot be preloaded over.
+inline constexpr bool sanitized =
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    true;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    true;
+#else
+    false;
+#endif
+#else
+    false;
+#endif
+
 // The command line that runs it with these arguments.
 inline std::vector<std::string> cleave_get_command(std::vector<std::string> args) {
     args.insert(args.begin(), CLEAVE_BIN_DIR "/cleave-get");

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 #include <vector>
 
@@ -41,6 +42,14 @@ struct least {
 struct readable : least {
     static constexpr sink_traits traits{.readable = true};
     void read(std::uint64_t, memory, error_code&) {}
+};
+
+struct resumable : readable {
+    static constexpr sink_traits traits{.readable = true, .revocable = true, .resumable = true};
+    std::string target() const { return {}; }
+    void reopen(std::uint64_t, bool, error_code&) {}
+    void flush(error_code&) {}
+    void keep() noexcept {}
 };
 
 struct immovable : least {
@@ -105,6 +114,52 @@ struct readable_without_read : least {
 };
 struct reads_into_const : readable {
     void read(std::uint64_t, std::span<std::byte const>, error_code&) = delete;
+};
+
+struct resumable_but_not_readable : resumable {
+    static constexpr sink_traits traits{.revocable = true, .resumable = true};
+};
+struct resumable_but_not_revocable : resumable {
+    static constexpr sink_traits traits{.readable = true, .resumable = true};
+};
+struct resumable_without_read : resumable {
+    int read;
+};
+struct without_target : resumable {
+    int target;
+};
+struct target_changes_it : resumable {
+    std::string target();
+};
+struct target_is_no_text : resumable {
+    std::vector<std::byte> target() const;
+};
+struct without_reopen : resumable {
+    int reopen;
+};
+struct reopen_without_size : resumable {
+    void reopen(bool, error_code&);
+};
+struct reopen_without_all : resumable {
+    void reopen(std::uint64_t, error_code&);
+};
+struct reopen_throws_instead : resumable {
+    void reopen(std::uint64_t, bool);
+};
+struct without_flush : resumable {
+    int flush;
+};
+struct flush_throws_instead : resumable {
+    void flush();
+};
+struct without_keep : resumable {
+    int keep;
+};
+struct keep_throws : resumable {
+    void keep();
+};
+struct resumable_without_saying_so : without_keep {
+    static constexpr sink_traits traits{.readable = true, .revocable = true};
 };
 
 struct ordered : least {
@@ -182,6 +237,7 @@ struct writes_without_offset : system_filled {
 TEST_CASE("byte_sink: what is one") {
     STATIC_REQUIRE(byte_sink<least>);
     STATIC_REQUIRE(byte_sink<readable>);
+    STATIC_REQUIRE(byte_sink<resumable>);
     STATIC_REQUIRE(byte_sink<ordered>);
     STATIC_REQUIRE(byte_sink<ordered_later>);
     STATIC_REQUIRE(byte_sink<system_filled>);
@@ -215,6 +271,20 @@ TEST_CASE("byte_sink: what nearly is one") {
     STATIC_REQUIRE_FALSE(byte_sink<abandon_throws>);
     STATIC_REQUIRE_FALSE(byte_sink<readable_without_read>);
     STATIC_REQUIRE_FALSE(byte_sink<reads_into_const>);
+    STATIC_REQUIRE_FALSE(byte_sink<resumable_but_not_readable>);
+    STATIC_REQUIRE_FALSE(byte_sink<resumable_but_not_revocable>);
+    STATIC_REQUIRE_FALSE(byte_sink<resumable_without_read>);
+    STATIC_REQUIRE_FALSE(byte_sink<without_target>);
+    STATIC_REQUIRE_FALSE(byte_sink<target_changes_it>);
+    STATIC_REQUIRE_FALSE(byte_sink<target_is_no_text>);
+    STATIC_REQUIRE_FALSE(byte_sink<without_reopen>);
+    STATIC_REQUIRE_FALSE(byte_sink<reopen_without_size>);
+    STATIC_REQUIRE_FALSE(byte_sink<reopen_without_all>);
+    STATIC_REQUIRE_FALSE(byte_sink<reopen_throws_instead>);
+    STATIC_REQUIRE_FALSE(byte_sink<without_flush>);
+    STATIC_REQUIRE_FALSE(byte_sink<flush_throws_instead>);
+    STATIC_REQUIRE_FALSE(byte_sink<without_keep>);
+    STATIC_REQUIRE_FALSE(byte_sink<keep_throws>);
     STATIC_REQUIRE_FALSE(byte_sink<ordered_only_by_name>);
     STATIC_REQUIRE_FALSE(byte_sink<without_window>);
     STATIC_REQUIRE_FALSE(byte_sink<window_changes_it>);
@@ -236,9 +306,20 @@ TEST_CASE("byte_sink: what nearly is one") {
 TEST_CASE("byte_sink: sinks that only the traits tell apart") {
     // What is there without being declared does no harm, and is not asked for.
     STATIC_REQUIRE(byte_sink<undeclared>);
+    STATIC_REQUIRE(byte_sink<resumable_without_saying_so>);
     // A sink that can be filled by anything may offer `write` all the same.
     STATIC_REQUIRE(cleave::detail::writes<cleave::file_sink>);
     STATIC_REQUIRE_FALSE(cleave::file_sink::traits.system_filled);
+}
+
+TEST_CASE("files are resumable, and nothing else is") {
+    STATIC_REQUIRE(cleave::file_sink::traits.resumable);
+    STATIC_REQUIRE(cleave::mapped_file_sink::traits.resumable);
+    STATIC_REQUIRE_FALSE(cleave::memory_sink::traits.resumable);
+    STATIC_REQUIRE_FALSE(cleave::null_sink::traits.resumable);
+    STATIC_REQUIRE_FALSE(
+        cleave::ordered_sink<void (*)(std::span<std::byte const>)>::traits.resumable);
+    STATIC_REQUIRE_FALSE(cleave::tee_sink<cleave::file_sink, cleave::file_sink>::traits.resumable);
 }
 
 TEST_CASE("a sink is nothing special unless it says so") {
@@ -246,5 +327,6 @@ TEST_CASE("a sink is nothing special unless it says so") {
     CHECK_FALSE(sink_traits{}.readable);
     CHECK_FALSE(sink_traits{}.revocable);
     CHECK_FALSE(sink_traits{}.ordered);
+    CHECK_FALSE(sink_traits{}.resumable);
     CHECK_FALSE(sink_traits{}.system_filled);
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // file_sink keeps the laws of sinks with real files: bytes gather in NAME.part, and NAME becomes
-// the whole object in one step or stays what it was.
+// the whole object in one step or stays what it was. What one run keeps, another goes on with.
 
 #include <cleave/sink/file_sink.hpp>
 
 #include <laws/random.hpp>
 #include <laws/sink_laws.hpp>
 #include <support/catch.hpp>
+#include <support/fork.hpp>
 #include <support/temp_dir.hpp>
 
 #include <cerrno>
@@ -21,6 +22,8 @@
 #include <system_error>
 #include <utility>
 #include <vector>
+
+#include <sys/stat.h>
 
 using cleave::error;
 using cleave::file_sink;
@@ -68,6 +71,21 @@ TEST_CASE("file_sink keeps the laws of sinks") {
             REQUIRE(cleave_test::broken_sink(sink, run, random, [&] { return bytes_of(name); }) ==
                     "");
         }
+        REQUIRE_FALSE(fs::exists(dir / "file.part"));
+        fs::remove(name);
+    }
+}
+
+TEST_CASE("file_sink keeps the laws of resumable sinks") {
+    temp_dir const dir;
+    cleave_test::random_source random{2};
+    for (int i = 0; i < 60; ++i) {
+        CAPTURE(i);
+        fs::path const name = dir / "file";
+        if (random.chance(50)) write_file(name, "before");
+        std::uint64_t const size = 10 + random.below(random.chance(10) ? 900'000 : 3000);
+        REQUIRE(cleave_test::broken_resuming([&] { return file_sink(name.string()); }, size, random,
+                                             [&] { return bytes_of(name); }) == "");
         REQUIRE_FALSE(fs::exists(dir / "file.part"));
         fs::remove(name);
     }
@@ -225,12 +243,189 @@ TEST_CASE("a file_sink may be moved while nobody uses it") {
     CHECK(read_file(dir / "file") == "abc");
 }
 
+// ---- what another run left ----------------------------------------------------------------
+
+TEST_CASE("a file_sink takes over a partial of just that size, and no other") {
+    temp_dir const dir;
+    std::error_code ec;
+    file_sink sink((dir / "file").string());
+    bool const all = GENERATE(false, true);
+    SECTION("none") {
+        sink.reopen(10, all, ec);
+        CHECK(ec == std::errc::no_such_file_or_directory);
+        sink.keep();
+        CHECK(fs::is_empty(dir.path()));
+    }
+    SECTION("of another size: also where the target is what is wanted") {
+        write_file(dir / "file", "0123456789");
+        std::string const left = GENERATE("", "012345678", "0123456789a");
+        write_file(dir / "file.part", left);
+        sink.reopen(10, all, ec);
+        CHECK(ec == error::partial_replaced);
+        CHECK(read_file(dir / "file.part") == left);
+        ec.clear();
+        sink.open(3, ec);
+        CHECK_FALSE(ec);
+        CHECK(fs::file_size(dir / "file.part") == 3);
+        sink.abandon();
+        CHECK_FALSE(fs::exists(dir / "file.part"));
+        CHECK(read_file(dir / "file") == "0123456789");
+    }
+    SECTION("of that size") {
+        write_file(dir / "file.part", "0123456789");
+        sink.reopen(10, all, ec);
+        REQUIRE_FALSE(ec);
+        put(sink, 3, "abc");
+        CHECK(read_file(dir / "file.part") == "012abc6789");
+        sink.sync(10, ec);
+        sink.publish(ec);
+        CHECK_FALSE(ec);
+        CHECK(read_file(dir / "file") == "012abc6789");
+    }
+    SECTION("of that size, abandoned") {
+        write_file(dir / "file.part", "0123456789");
+        sink.reopen(10, all, ec);
+        sink.abandon();
+        CHECK_FALSE(ec);
+        CHECK(fs::is_empty(dir.path()));
+    }
+}
+
+TEST_CASE("a file_sink takes over nothing that is no partial of ours (I07)") {
+    temp_dir const dir;
+    std::error_code ec;
+    write_file(dir / "precious", "0123456789");
+    file_sink sink((dir / "file").string());
+    fs::path const part = dir / "file.part";
+    bool const all = GENERATE(false, true);
+    SECTION("a link") {
+        fs::create_symlink(dir / "precious", part);
+        sink.reopen(10, all, ec);
+        CHECK(ec == error::target_not_regular);
+    }
+    SECTION("a second name") {
+        fs::create_hard_link(dir / "precious", part);
+        sink.reopen(10, all, ec);
+        CHECK(ec == error::target_not_regular);
+    }
+    SECTION("a pipe") {
+        REQUIRE(::mkfifo(part.c_str(), 0600) == 0);
+        sink.reopen(0, all, ec);
+        CHECK(ec == error::target_not_regular);
+    }
+    SECTION("a directory") {
+        fs::create_directory(part);
+        sink.reopen(10, all, ec);
+        CHECK(ec == error::target_is_directory);
+    }
+    SECTION("what another process has") {
+        write_file(part, "0123456789");
+        file_sink first((dir / "file").string());
+        first.reopen(10, false, ec);
+        REQUIRE_FALSE(ec);
+        CHECK(cleave_test::in_child([&] {
+                  sink.reopen(10, all, ec);
+                  sink.abandon();
+                  return ec == error::target_busy ? 1 : 0;
+              }) == 1);
+        put(first, 0, "9");
+        CHECK(read_file(part) == "9123456789");
+    }
+    sink.abandon();
+    CHECK(fs::exists(fs::symlink_status(part)));
+    CHECK(read_file(dir / "precious") == "0123456789");
+}
+
+TEST_CASE("what was published already is only read, and never removed") {
+    temp_dir const dir;
+    std::error_code ec;
+    write_file(dir / "file", "0123456789");
+    file_sink sink((dir / "file").string());
+    SECTION("if it may be") {
+        sink.reopen(10, false, ec);
+        CHECK(ec == std::errc::no_such_file_or_directory);
+    }
+    SECTION("if it has the size") {
+        sink.reopen(11, true, ec);
+        CHECK(ec == error::partial_replaced);
+    }
+    SECTION("if it is a file") {
+        fs::rename(dir / "file", dir / "other");
+        fs::create_symlink(dir / "other", dir / "file");
+        sink.reopen(10, true, ec);
+        CHECK(ec == error::target_not_regular);
+        fs::rename(dir / "other", dir / "file");
+    }
+    SECTION("whatever is tried") {
+        sink.reopen(10, true, ec);
+        REQUIRE_FALSE(ec);
+        auto const to = sink.prepare(0, 1, ec);
+        REQUIRE_FALSE(to.empty());
+        to[0] = std::byte{'x'};
+        sink.commit(0, 1, ec);
+        CHECK(ec == std::errc::bad_file_descriptor);
+        ec.clear();
+        sink.write(0, to.first(1), ec);
+        CHECK(ec == std::errc::bad_file_descriptor);
+        ec.clear();
+        sink.flush(ec);
+        // As long as it is, whatever is said.
+        sink.sync(5, ec);
+        sink.publish(ec);
+        sink.publish(ec);
+        CHECK_FALSE(ec);
+    }
+    SECTION("also where its rights forbid writing") {
+        fs::permissions(dir / "file", fs::perms::owner_read);
+        sink.reopen(10, true, ec);
+        sink.sync(10, ec);
+        sink.publish(ec);
+        CHECK_FALSE(ec);
+    }
+    sink.abandon();
+    sink.abandon();
+    CHECK(read_file(dir / "file") == "0123456789");
+    CHECK_FALSE(fs::exists(dir / "file.part"));
+}
+
+TEST_CASE("a file_sink keeps what is there, also nothing") {
+    temp_dir const dir;
+    std::error_code ec;
+    file_sink sink((dir / "file").string());
+    sink.keep();
+    CHECK(fs::is_empty(dir.path()));
+    sink.open(5, ec);
+    put(sink, 0, "01234");
+    sink.keep();
+    sink.keep();
+    sink.abandon(); // it has nothing any more
+    CHECK(read_file(dir / "file.part") == "01234");
+    CHECK_FALSE(fs::exists(dir / "file"));
+    // And it can be used again.
+    sink.reopen(5, false, ec);
+    CHECK_FALSE(ec);
+    sink.keep();
+    sink.open(2, ec);
+    CHECK_FALSE(ec);
+    CHECK(fs::file_size(dir / "file.part") == 2);
+}
+
+TEST_CASE("a file_sink that was never opened publishes nothing") {
+    temp_dir const dir;
+    write_file(dir / "file.part", "0123456789");
+    std::error_code ec;
+    file_sink sink((dir / "file").string());
+    sink.publish(ec);
+    CHECK(ec);
+    CHECK_FALSE(fs::exists(dir / "file"));
+}
+
 // ---- with a file that does as it is told --------------------------------------------------
 
 namespace {
 
 struct faults {
-    std::error_code open, allocate, write, read, resize, sync, publish;
+    std::error_code open, reopen, finished, size, allocate, write, read, resize, sync, publish;
     std::string calls;
     std::byte const* written_from = nullptr;
 };
@@ -245,6 +440,20 @@ struct faulty_file {
     void open_partial(std::string const& p, std::error_code& ec) {
         f->calls += "open:" + p + " ";
         say(f->open, ec);
+    }
+    void reopen_partial(std::string const& p, std::error_code& ec) {
+        f->calls += "reopen:" + p + " ";
+        say(f->reopen, ec);
+    }
+    void open_finished(std::string const& t, std::error_code& ec) {
+        f->calls += "finished:" + t + " ";
+        say(f->finished, ec);
+    }
+    void open_journal(std::string const&, std::error_code&) { f->calls += "journal "; }
+    std::uint64_t size(std::error_code& ec) const {
+        f->calls += "size ";
+        say(f->size, ec);
+        return ec ? 0 : 10;
     }
     void allocate(std::uint64_t n, std::error_code& ec) {
         f->calls += "allocate:" + std::to_string(n) + " ";
@@ -272,6 +481,7 @@ struct faulty_file {
         say(f->publish, ec);
     }
     void discard() noexcept { f->calls += "discard "; }
+    void close() noexcept { f->calls += "close "; }
 };
 using faulty_sink = cleave::basic_file_sink<faulty_file>;
 static_assert(cleave::byte_sink<faulty_sink>);
@@ -294,6 +504,45 @@ TEST_CASE("a file_sink asks its file for one thing after the other") {
     sink.publish(ec);
     CHECK_FALSE(ec);
     CHECK(f.calls == "check open:t.part allocate:10 write:3+2 write:5+4 resize:10 sync publish:t ");
+}
+
+TEST_CASE("a file_sink that goes on asks its file for one thing after the other") {
+    faults f;
+    faulty_sink sink("t", faulty_file{&f});
+    std::error_code ec;
+    SECTION("with a partial") {
+        sink.reopen(10, true, ec);
+        CHECK(sink.prepare(3, 2, ec).size() == 2);
+        sink.flush(ec);
+        sink.sync(10, ec);
+        sink.publish(ec);
+        CHECK(f.calls == "reopen:t.part size allocate:10 sync resize:10 sync publish:t ");
+    }
+    SECTION("with a partial that is kept") {
+        sink.reopen(10, false, ec);
+        sink.keep();
+        CHECK(f.calls == "reopen:t.part size allocate:10 close ");
+    }
+    SECTION("with a partial, from the start") {
+        sink.reopen(10, false, ec);
+        sink.open(7, ec);
+        CHECK(f.calls == "reopen:t.part size allocate:10 resize:0 allocate:7 ");
+    }
+    SECTION("with what was published") {
+        f.reopen = {ENOENT, std::system_category()};
+        sink.reopen(10, true, ec);
+        sink.sync(10, ec);
+        sink.publish(ec);
+        sink.abandon();
+        CHECK(f.calls == "reopen:t.part finished:t size sync close ");
+    }
+    SECTION("with what was published, from the start") {
+        f.reopen = {ENOENT, std::system_category()};
+        sink.reopen(10, true, ec);
+        sink.open(7, ec);
+        CHECK(f.calls == "reopen:t.part finished:t size open:t.part allocate:7 ");
+    }
+    CHECK_FALSE(ec);
 }
 
 TEST_CASE("what a file says went wrong, a file_sink says too (J01, J04)") {
@@ -322,6 +571,37 @@ TEST_CASE("what a file says went wrong, a file_sink says too (J01, J04)") {
         sink.open(10, ec);
         CHECK(ec == broken);
         CHECK(f.calls == "resize:0 ");
+    }
+    SECTION("taking over: then nothing is, and it can begin") {
+        std::string expected = "reopen:t.part ";
+        SECTION("opening, where it does not mean that there is none") { f.reopen = broken; }
+        SECTION("opening what was published") {
+            f.reopen = {ENOENT, std::system_category()};
+            f.finished = broken;
+            expected += "finished:t ";
+        }
+        SECTION("asking for its size") {
+            f.size = broken;
+            expected += "size ";
+        }
+        SECTION("making room") {
+            f.allocate = broken;
+            expected += "size allocate:10 ";
+        }
+        sink.reopen(10, true, ec);
+        CHECK(ec == broken);
+        CHECK(f.calls == expected + "close ");
+        ec.clear();
+        f = {};
+        sink.open(10, ec);
+        CHECK_FALSE(ec);
+        CHECK(f.calls == "open:t.part allocate:10 ");
+    }
+    SECTION("flushing") {
+        sink.open(10, ec);
+        f.sync = broken;
+        sink.flush(ec);
+        CHECK(ec == broken);
     }
     SECTION("writing") {
         sink.open(10, ec);

@@ -2,7 +2,8 @@
 //
 // mapped_file_sink keeps the laws of sinks with real files, filled by the system alone. When others
 // cut the file or the disk is full there is an error, and the process lives to see it: shown in
-// a process of its own, without a signal handler. What is published can be had as memory.
+// a process of its own, without a signal handler. What is published can be had as memory, and what
+// one run keeps, another goes on with.
 
 #include <cleave/sink/mapped_file_sink.hpp>
 
@@ -107,6 +108,21 @@ TEST_CASE("mapped_file_sink keeps the laws of sinks") {
             REQUIRE(text_of(result.bytes()) == read_file(name));
         else
             REQUIRE(result.bytes().empty());
+        fs::remove(name);
+    }
+}
+
+TEST_CASE("mapped_file_sink keeps the laws of resumable sinks") {
+    temp_dir const dir;
+    cleave_test::random_source random{2};
+    for (int i = 0; i < 60; ++i) {
+        CAPTURE(i);
+        fs::path const name = dir / "file";
+        if (random.chance(50)) write_file(name, "before");
+        std::uint64_t const size = 10 + random.below(random.chance(10) ? 900'000 : 9000);
+        REQUIRE(cleave_test::broken_resuming([&] { return mapped_file_sink(name.string()); }, size,
+                                             random, [&] { return bytes_of(name); }) == "");
+        REQUIRE_FALSE(fs::exists(dir / "file.part"));
         fs::remove(name);
     }
 }
@@ -233,6 +249,130 @@ TEST_CASE("a mapped_file_sink may be moved while nobody uses it") {
     sink.publish(ec);
     CHECK_FALSE(ec);
     CHECK(text_of(result.bytes()) == "abc");
+}
+
+// ---- what another run left ----------------------------------------------------------------
+
+TEST_CASE("a mapped_file_sink goes on in the pages that another run filled") {
+    temp_dir const dir;
+    std::error_code ec;
+    std::string text(100'000, '-');
+    {
+        mapped_file_sink first((dir / "file").string());
+        first.open(text.size(), ec);
+        put(first, 0, text);
+        first.keep();
+        CHECK(first.prepare(0, 1, ec).empty());
+        CHECK(ec == error::sink_too_small);
+    }
+    ec.clear();
+    mapped_bytes result;
+    mapped_file_sink sink((dir / "file").string(), result);
+    sink.reopen(text.size(), false, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(sink.prepare(99'990, 100, ec).size() == 10);
+    put(sink, 50'000, "received");
+    text.replace(50'000, 8, "received");
+    sink.flush(ec);
+    CHECK(read_file(dir / "file.part") == text);
+    sink.sync(text.size(), ec);
+    sink.publish(ec);
+    REQUIRE_FALSE(ec);
+    CHECK(text_of(result.bytes()) == text);
+    CHECK(read_file(dir / "file") == text);
+}
+
+TEST_CASE("a mapped_file_sink takes over a partial of just that size, and no other") {
+    temp_dir const dir;
+    std::error_code ec;
+    write_file(dir / "file", "0123456789");
+    mapped_file_sink sink((dir / "file").string());
+    bool const all = GENERATE(false, true);
+    std::string const left = GENERATE("", "012345678", "0123456789a");
+    write_file(dir / "file.part", left);
+    sink.reopen(10, all, ec);
+    CHECK(ec == error::partial_replaced);
+    CHECK(read_file(dir / "file.part") == left);
+    ec.clear();
+    CHECK(sink.prepare(0, 1, ec).empty());
+    ec.clear();
+    sink.open(3, ec);
+    CHECK_FALSE(ec);
+    CHECK(sink.prepare(0, 10, ec).size() == 3);
+    sink.abandon();
+    CHECK_FALSE(fs::exists(dir / "file.part"));
+    CHECK(read_file(dir / "file") == "0123456789");
+}
+
+TEST_CASE("what a mapped_file_sink published already is only read, and handed over again") {
+    temp_dir const dir;
+    std::error_code ec;
+    std::string const text = "0123456789";
+    write_file(dir / "file", text);
+    bool const may_be_written = GENERATE(true, false);
+    if (!may_be_written) fs::permissions(dir / "file", fs::perms::owner_read);
+    mapped_bytes result;
+    mapped_file_sink sink((dir / "file").string(), result);
+    sink.reopen(10, false, ec);
+    CHECK(ec == std::errc::no_such_file_or_directory);
+    ec.clear();
+    sink.reopen(10, true, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(sink.prepare(0, 1, ec).empty());
+    CHECK(ec == error::sink_too_small);
+    ec.clear();
+    sink.write(0, std::as_bytes(std::span{text}), ec);
+    CHECK(ec == error::sink_too_small);
+    ec.clear();
+    sink.flush(ec);
+    sink.sync(10, ec);
+    CHECK(result.bytes().empty());
+    sink.publish(ec);
+    REQUIRE_FALSE(ec);
+    CHECK(text_of(result.bytes()) == text);
+    CHECK(in_child([&] {
+              auto* const at = const_cast<std::byte*>(result.bytes().data());
+              *static_cast<std::byte volatile*>(at) = std::byte{'x'};
+              return 0;
+          }) == 128 + SIGSEGV);
+    sink.abandon();
+    CHECK(read_file(dir / "file") == text);
+    // Afresh, that memory is left alone.
+    sink.open(3, ec);
+    put(sink, 0, "new");
+    sink.keep();
+    CHECK_FALSE(ec);
+    CHECK(text_of(result.bytes()) == text);
+    CHECK(read_file(dir / "file.part") == "new");
+}
+
+TEST_CASE("what another process has is left to it, also by a mapped_file_sink (J09)") {
+    temp_dir const dir;
+    std::error_code ec;
+    write_file(dir / "file.part", "0123456789");
+    mapped_file_sink first((dir / "file").string());
+    first.reopen(10, false, ec);
+    REQUIRE_FALSE(ec);
+    CHECK(in_child([&] {
+              mapped_file_sink sink((dir / "file").string());
+              sink.reopen(10, true, ec);
+              sink.abandon();
+              return ec == error::target_busy ? 1 : 0;
+          }) == 1);
+    CHECK(read_file(dir / "file.part") == "0123456789");
+}
+
+TEST_CASE("a mapped_file_sink that was never opened keeps, abandons and publishes nothing") {
+    temp_dir const dir;
+    write_file(dir / "file.part", "0123456789");
+    std::error_code ec;
+    mapped_file_sink sink((dir / "file").string());
+    sink.keep();
+    sink.abandon();
+    sink.publish(ec);
+    CHECK(ec);
+    CHECK(read_file(dir / "file.part") == "0123456789");
+    CHECK_FALSE(fs::exists(dir / "file"));
 }
 
 // ---- the finished memory ------------------------------------------------------------------
@@ -449,7 +589,7 @@ TEST_CASE("a disk that is full while receiving is an error (J01)") {
 namespace {
 
 struct faults {
-    std::error_code open, allocate, map, write, read, resize, sync, publish;
+    std::error_code open, reopen, finished, size, allocate, map, write, read, resize, sync, publish;
     std::string calls;
 };
 
@@ -460,6 +600,17 @@ class faulty_file {
 
     void check_target(std::string const&, std::error_code&) const { f_->calls += "check "; }
     void open_partial(std::string const& p, std::error_code& ec) { say("open:" + p, f_->open, ec); }
+    void reopen_partial(std::string const& p, std::error_code& ec) {
+        say("reopen:" + p, f_->reopen, ec);
+    }
+    void open_finished(std::string const& t, std::error_code& ec) {
+        say("finished:" + t, f_->finished, ec);
+    }
+    void open_journal(std::string const&, std::error_code&) { f_->calls += "journal "; }
+    std::uint64_t size(std::error_code& ec) const {
+        say("size", f_->size, ec);
+        return ec ? 0 : 10;
+    }
     void allocate(std::uint64_t n, std::error_code& ec) {
         say("allocate:" + std::to_string(n), f_->allocate, ec);
     }
@@ -486,6 +637,7 @@ class faulty_file {
         say("publish:" + t, f_->publish, ec);
     }
     void discard() noexcept { f_->calls += "discard "; }
+    void close() noexcept { f_->calls += "close "; }
 
   private:
     void say(std::string const& call, std::error_code const& from, std::error_code& ec) const {
@@ -519,6 +671,40 @@ TEST_CASE("a mapped_file_sink asks its file for one thing after the other") {
     sink.sync(0, ec);
     CHECK_FALSE(ec);
     CHECK(f.calls == "resize:0 allocate:0 map:0 resize:0 sync ");
+}
+
+TEST_CASE("a mapped_file_sink that goes on asks its file for one thing after the other") {
+    faults f;
+    mapped_bytes result;
+    faulty_sink sink("t", result, faulty_file{f});
+    std::error_code ec;
+    SECTION("with a partial") {
+        sink.reopen(10, true, ec);
+        sink.flush(ec);
+        sink.sync(10, ec);
+        sink.publish(ec);
+        CHECK(f.calls ==
+              "reopen:t.part size allocate:10 map:10 sync read:9+1 resize:10 sync publish:t ");
+    }
+    SECTION("with a partial that is kept") {
+        sink.reopen(10, false, ec);
+        sink.keep();
+        CHECK(f.calls == "reopen:t.part size allocate:10 map:10 close ");
+    }
+    SECTION("with a partial, from the start") {
+        sink.reopen(10, false, ec);
+        sink.open(7, ec);
+        CHECK(f.calls == "reopen:t.part size allocate:10 map:10 resize:0 allocate:7 map:7 ");
+    }
+    SECTION("with what was published") {
+        f.reopen = {ENOENT, std::system_category()};
+        sink.reopen(10, true, ec);
+        sink.sync(10, ec);
+        sink.publish(ec);
+        sink.abandon();
+        CHECK(f.calls == "reopen:t.part finished:t size read:9+1 sync size map:10 close ");
+    }
+    CHECK_FALSE(ec);
 }
 
 TEST_CASE("what a file says went wrong, a mapped_file_sink says too (J01, J04)") {
@@ -555,6 +741,58 @@ TEST_CASE("what a file says went wrong, a mapped_file_sink says too (J01, J04)")
         CHECK(f.calls == "resize:0 ");
         ec.clear();
         CHECK(sink.prepare(0, 1, ec).empty());
+    }
+    SECTION("taking over: then nothing is, and it can begin") {
+        std::string expected = "reopen:t.part ";
+        SECTION("opening, where it does not mean that there is none") { f.reopen = broken; }
+        SECTION("opening what was published") {
+            f.reopen = {ENOENT, std::system_category()};
+            f.finished = broken;
+            expected += "finished:t ";
+        }
+        SECTION("asking for its size") {
+            f.size = broken;
+            expected += "size ";
+        }
+        SECTION("making room") {
+            f.allocate = broken;
+            expected += "size allocate:10 ";
+        }
+        SECTION("mapping") {
+            f.map = broken;
+            expected += "size allocate:10 map:10 ";
+        }
+        sink.reopen(10, true, ec);
+        CHECK(ec == broken);
+        CHECK(f.calls == expected + "close ");
+        ec.clear();
+        CHECK(sink.prepare(0, 1, ec).empty());
+        ec.clear();
+        f = {};
+        sink.open(10, ec);
+        CHECK_FALSE(ec);
+        CHECK(f.calls == "open:t.part allocate:10 map:10 ");
+    }
+    SECTION("mapping what was published: then nothing is handed over") {
+        f.reopen = {ENOENT, std::system_category()};
+        sink.reopen(10, true, ec);
+        f.map = broken;
+        sink.publish(ec);
+        CHECK(ec == broken);
+        CHECK(result.bytes().empty());
+    }
+    SECTION("flushing: what was received first, then no more is synced (fsync forgets)") {
+        sink.open(10, ec);
+        f.sync = broken;
+        sink.flush(ec);
+        CHECK(ec == broken);
+        CHECK(in_child([&] {
+                  ::munmap(sink.prepare(0, 1, ec).data(), 10);
+                  f.calls.clear();
+                  ec.clear();
+                  sink.flush(ec);
+                  return f.calls.empty() ? ec.value() : 77;
+              }) == ENOMEM);
     }
     SECTION("writing") {
         sink.open(10, ec);

@@ -11,6 +11,7 @@
 #include <support/memory_network.hpp>
 
 #include <cleave/connect/concept.hpp>
+#include <cleave/journal/concept.hpp>
 #include <cleave/lanes/concept.hpp>
 #include <cleave/observe/concept.hpp>
 #include <cleave/os/concept.hpp>
@@ -18,6 +19,7 @@
 #include <cleave/plan/concept.hpp>
 #include <cleave/renew/concept.hpp>
 #include <cleave/sink/concept.hpp>
+#include <cleave/source/concept.hpp>
 #include <cleave/verify/concept.hpp>
 
 #include <algorithm>
@@ -92,6 +94,8 @@ class renewal_rule_archetype : public bare {
 
     [[nodiscard]] cleave::renewal decide(cleave::renewal_state const& s) noexcept {
         using answer = cleave::renewal::answer;
+        if (s.what.kind == cleave::cause::renewable)
+            return {s.refreshed < tries_ ? answer::fresh_request : answer::give_up};
         return {s.tries < tries_ ? answer::again : answer::give_up, std::chrono::milliseconds{1}};
     }
 
@@ -245,6 +249,8 @@ struct told {
     int asked = 0;
     int known = 0;
     int failed = 0;
+    int resumed = 0;
+    int refreshed = 0;
     int stolen = 0;
     int pieces_failed = 0;
     int paused = 0;
@@ -260,6 +266,8 @@ class observer_archetype : public bare {
     void on(cleave::segment_asked const&) noexcept { ++told_.asked; }
     void on(cleave::object_known const&) noexcept { ++told_.known; }
     void on(cleave::attempt_failed const&) noexcept { ++told_.failed; }
+    void on(cleave::download_resumed const&) noexcept { ++told_.resumed; }
+    void on(cleave::request_refreshed const&) noexcept { ++told_.refreshed; }
     void on(cleave::bytes_stolen const&) noexcept { ++told_.stolen; }
     void on(cleave::piece_failed const&) noexcept { ++told_.pieces_failed; }
     void on(cleave::download_paused const&) noexcept { ++told_.paused; }
@@ -274,6 +282,21 @@ class observer_archetype : public bare {
 };
 
 // --- those that do -------------------------------------------------------------------------------
+
+/// Has a fresh request at hand.
+class source_archetype : public bare {
+  public:
+    explicit source_archetype(cleave::request fresh) : bare(made{}), fresh_(std::move(fresh)) {}
+
+    [[nodiscard]] bool available() const noexcept { return true; }
+    template <class Handler>
+    void async_fetch(cleave::request const&, Handler h) {
+        h(std::error_code{}, fresh_);
+    }
+
+  private:
+    cleave::request fresh_;
+};
 
 template <class Executor>
 class stream_archetype : public bare {
@@ -356,6 +379,62 @@ class sink_archetype : public bare {
     memory& memory_;
 };
 
+/// Goes on with what the test has of it. Without a target of any name.
+class resumable_sink_archetype : public bare {
+  public:
+    static constexpr cleave::sink_traits traits{
+        .readable = true, .revocable = true, .resumable = true};
+
+    /// What the test sees of it, and may put there beforehand.
+    struct memory {
+        std::vector<std::byte> bytes;
+        bool published = false;
+        bool abandoned = false;
+        bool kept = false;
+        int flushed = 0;
+    };
+    explicit resumable_sink_archetype(memory& m) noexcept : bare(made{}), memory_(m) {}
+
+    void check(std::error_code&) {}
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
+        memory_.bytes.clear();
+        if (size)
+            memory_.bytes.resize(static_cast<std::size_t>(*size));
+        else
+            ec = cleave::error::sink_needs_size;
+    }
+    void reopen(std::uint64_t size, bool, std::error_code& ec) {
+        if (memory_.bytes.size() != size) ec = cleave::error::partial_replaced;
+    }
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
+                                               std::error_code&) {
+        return std::span{memory_.bytes}.subspan(static_cast<std::size_t>(offset), n);
+    }
+    void commit(std::uint64_t, std::size_t, std::error_code&) {}
+    void read(std::uint64_t offset, std::span<std::byte> to, std::error_code&) {
+        std::memcpy(to.data(), memory_.bytes.data() + offset, to.size());
+    }
+    void flush(std::error_code&) { ++memory_.flushed; }
+    void sync(std::uint64_t, std::error_code&) {}
+    void publish(std::error_code&) { memory_.published = true; }
+    void abandon() noexcept { memory_.abandoned = true; }
+    void keep() noexcept { memory_.kept = true; }
+
+    /// What can be made a path, and nothing else.
+    class name : public bare {
+      public:
+        operator std::string() const { return {}; }
+
+      private:
+        friend class resumable_sink_archetype;
+        name() noexcept : bare(made{}) {}
+    };
+    [[nodiscard]] name target() const { return {}; }
+
+  private:
+    memory& memory_;
+};
+
 /// Hands on chunks in order, to memory that the test sees. What an ordered sink must not be asked
 /// for ends in an error: memory outside of its window, bytes out of order or no whole chunks.
 class ordered_sink_archetype : public bare {
@@ -421,6 +500,25 @@ class ordered_sink_archetype : public bare {
     bool last_ = false;
 };
 
+/// Remembers in memory that the test sees.
+class journal_archetype : public bare {
+  public:
+    using memory = std::optional<cleave::resume_state>;
+    explicit journal_archetype(memory& m) noexcept : bare(made{}), memory_(m) {}
+
+    [[nodiscard]] bool keeps(std::string const&) const noexcept { return true; }
+    [[nodiscard]] std::optional<cleave::resume_state> open(std::string const&, std::error_code&) {
+        return memory_;
+    }
+    void store(cleave::resume_state const& s, std::error_code&) { memory_ = s; }
+    void remove(std::error_code&) { memory_.reset(); }
+    [[nodiscard]] bool durable() const noexcept { return true; }
+    [[nodiscard]] cleave::journal_interval interval() const noexcept { return {1000}; }
+
+  private:
+    memory& memory_;
+};
+
 class file_archetype : public bare {
   public:
     explicit file_archetype(memory_disk const& disk) : bare(made{}), file_(disk) {}
@@ -431,6 +529,16 @@ class file_archetype : public bare {
     void open_partial(std::string const& path, std::error_code& ec) {
         file_.open_partial(path, ec);
     }
+    void reopen_partial(std::string const& path, std::error_code& ec) {
+        file_.reopen_partial(path, ec);
+    }
+    void open_finished(std::string const& target, std::error_code& ec) {
+        file_.open_finished(target, ec);
+    }
+    void open_journal(std::string const& path, std::error_code& ec) {
+        file_.open_journal(path, ec);
+    }
+    [[nodiscard]] std::uint64_t size(std::error_code& ec) { return file_.size(ec); }
     void allocate(std::uint64_t size, std::error_code& ec) { file_.allocate(size, ec); }
     void write_at(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         file_.write_at(offset, from, ec);
@@ -442,6 +550,7 @@ class file_archetype : public bare {
     void sync(std::error_code& ec) { file_.sync(ec); }
     void publish(std::string const& target, std::error_code& ec) { file_.publish(target, ec); }
     void discard() noexcept { file_.discard(); }
+    void close() noexcept { file_.close(); }
 
   private:
     memory_file file_;
@@ -455,6 +564,10 @@ static_assert(!cleave::learning_verifier<piece_verifier_archetype>);
 static_assert(cleave::learning_verifier<learning_verifier_archetype>);
 static_assert(!cleave::piece_verifier<learning_verifier_archetype>);
 static_assert(cleave::observer<observer_archetype>);
+static_assert(cleave::request_source<source_archetype>);
 static_assert(cleave::byte_sink<ordered_sink_archetype>);
+static_assert(cleave::resume_journal<journal_archetype>);
+static_assert(cleave::byte_sink<resumable_sink_archetype>);
+static_assert(cleave::file<file_archetype>);
 
 } // namespace cleave_test

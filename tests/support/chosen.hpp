@@ -72,6 +72,9 @@ struct chosen_verifier {
     [[nodiscard]] bool matches(cleave::digest_value const& d) noexcept {
         return std::visit([&](auto& v) { return v.matches(d); }, is);
     }
+    [[nodiscard]] std::uint64_t expectation() const noexcept {
+        return std::visit([](auto const& v) { return cleave::expectation_of(v); }, is);
+    }
     [[nodiscard]] cleave::piece_expectation pieces() const noexcept {
         return std::visit([](auto const& v) { return cleave::pieces_of(v); }, is);
     }

@@ -167,13 +167,13 @@ class memory_disk {
     std::shared_ptr<state> state_ = std::make_shared<state>();
 };
 
-/// A partial file on a memory disk. Move-only; closing it leaves the file where it is.
+/// A file on a memory disk. Move-only; closing it leaves the file where it is.
 class memory_file {
   public:
     explicit memory_file(memory_disk const& disk) : disk_(disk.state_) {}
     memory_file(memory_file&& other) noexcept = default;
     memory_file& operator=(memory_file&&) = delete;
-    ~memory_file() { close(); }
+    ~memory_file() { release(); }
 
     void check_target(std::string const& target, std::error_code& ec) const {
         call("check_target", target, 0, 0, ec, [&] { may_be_target(target, ec); });
@@ -181,26 +181,38 @@ class memory_file {
 
     void open_partial(std::string const& path, std::error_code& ec) {
         call("open_partial", path, 0, 0, ec, [&] {
-            close();
-            auto& found = disk_->names[path];
-            if (!found) found = std::make_shared<detail::memory_inode>();
-            if (found->is != detail::memory_inode::kind::regular) {
-                ec = cleave::error::target_not_regular;
-            } else if (found->locked) {
-                ec = cleave::error::target_busy;
-            } else {
-                path_ = path;
-                inode_ = found;
-                inode_->locked = true;
-                inode_->bytes.clear();
-                inode_->room = 0;
-            }
+            create(path);
+            take(path, ec);
+            if (ec) return;
+            inode_->bytes.clear();
+            inode_->room = 0;
         });
+    }
+    void reopen_partial(std::string const& path, std::error_code& ec) {
+        call("reopen_partial", path, 0, 0, ec, [&] { take(path, ec); });
+    }
+    void open_journal(std::string const& path, std::error_code& ec) {
+        call("open_journal", path, 0, 0, ec, [&] {
+            create(path);
+            take(path, ec);
+        });
+    }
+    void open_finished(std::string const& target, std::error_code& ec) {
+        call("open_finished", target, 0, 0, ec, [&] {
+            find(target, ec);
+            finished_ = true;
+        });
+    }
+
+    [[nodiscard]] std::uint64_t size(std::error_code& ec) const {
+        call("size", path_, 0, 0, ec, [] {});
+        return ec ? 0 : inode_->bytes.size();
     }
 
     void allocate(std::uint64_t size, std::error_code& ec) {
         call("allocate", path_, 0, size, ec, [&] {
-            disk_->reserve(*inode_, size, ec);
+            may_be_written(ec);
+            if (!ec) disk_->reserve(*inode_, size, ec);
             if (!ec && inode_->bytes.size() < size)
                 inode_->bytes.resize(static_cast<std::size_t>(size));
         });
@@ -209,7 +221,8 @@ class memory_file {
     void write_at(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         call("write_at", path_, offset, from.size(), ec, [&] {
             std::uint64_t const end = offset + from.size();
-            disk_->reserve(*inode_, end, ec);
+            may_be_written(ec);
+            if (!ec) disk_->reserve(*inode_, end, ec);
             if (ec || from.empty()) return;
             if (inode_->bytes.size() < end) inode_->bytes.resize(static_cast<std::size_t>(end));
             std::memcpy(inode_->bytes.data() + static_cast<std::size_t>(offset), from.data(),
@@ -231,6 +244,8 @@ class memory_file {
     void resize(std::uint64_t size, std::error_code& ec) {
         // Growing leaves a hole, which takes no room; what is cut off gives its room back.
         call("resize", path_, 0, size, ec, [&] {
+            may_be_written(ec);
+            if (ec) return;
             inode_->bytes.resize(static_cast<std::size_t>(size));
             inode_->room = std::min(inode_->room, size);
         });
@@ -252,19 +267,25 @@ class memory_file {
             disk_->names[target] = inode_;
             disk_->durable_names.erase(path_);
             disk_->durable_names[target] = inode_;
-            close();
+            release();
         });
     }
 
     void discard() noexcept {
         std::error_code ec;
         call("discard", path_, 0, 0, ec, [&] {
-            if (is_ours()) {
+            if (is_ours() && !finished_) {
                 disk_->names.erase(path_);
                 disk_->durable_names.erase(path_);
             }
-            close();
+            release();
         });
+    }
+
+    void close() noexcept {
+        std::error_code ec;
+        call("close", path_, 0, 0, ec, [] {});
+        release();
     }
 
   private:
@@ -295,14 +316,49 @@ class memory_file {
         auto const found = disk_->names.find(path_);
         return inode_ && found != disk_->names.end() && found->second == inode_;
     }
-    void close() noexcept {
-        if (inode_) inode_->locked = false;
+    void may_be_written(std::error_code& ec) const {
+        if (finished_) ec = {EBADF, std::system_category()};
+    }
+
+    void create(std::string const& path) {
+        auto& found = disk_->names[path];
+        if (!found) found = std::make_shared<detail::memory_inode>();
+    }
+    // The file of that name, if it is one.
+    void find(std::string const& path, std::error_code& ec) {
+        release();
+        auto const found = disk_->names.find(path);
+        using kind = detail::memory_inode::kind;
+        if (found == disk_->names.end()) {
+            ec = {ENOENT, std::system_category()};
+        } else if (found->second->is != kind::regular) {
+            ec = found->second->is == kind::directory ? cleave::error::target_is_directory
+                                                      : cleave::error::target_not_regular;
+        } else {
+            path_ = path;
+            inode_ = found->second;
+            finished_ = false;
+        }
+    }
+    void take(std::string const& path, std::error_code& ec) {
+        find(path, ec);
+        if (ec) return;
+        if (inode_->locked) {
+            inode_.reset();
+            ec = cleave::error::target_busy;
+        } else {
+            inode_->locked = true;
+        }
+    }
+    void release() noexcept {
+        if (inode_ && !finished_) inode_->locked = false;
         inode_.reset();
     }
 
     std::shared_ptr<memory_disk::state> disk_;
     std::shared_ptr<detail::memory_inode> inode_;
     std::string path_;
+    bool finished_ = false;
 };
 
 static_assert(cleave::file<memory_file>);

@@ -221,6 +221,22 @@ struct learns_from_string : least_that_learns {
     std::error_code learn(std::string const&);
 };
 
+struct with_expectation : least {
+    std::uint64_t expectation() const noexcept { return 17; }
+};
+struct expectation_throws : least {
+    std::uint64_t expectation() const { return 17; }
+};
+struct expectation_changes_it : least {
+    std::uint64_t expectation() noexcept { return 17; }
+};
+struct expectation_is_signed : least {
+    std::int64_t expectation() const noexcept { return 17; }
+};
+struct expectation_is_member : least {
+    std::uint64_t expectation = 17;
+};
+
 } // namespace
 
 TEST_CASE("hasher: what is one") {
@@ -325,6 +341,37 @@ TEST_CASE("a verifier without pieces has none") {
     CHECK(cleave::pieces_of(least{}).count == 0);
     // A misspelt part makes it one without pieces, not one that does not compile.
     CHECK(cleave::pieces_of(without_matches_piece{}).count == 0);
+}
+
+TEST_CASE("an expectation is heeded where it is one") {
+    CHECK(cleave::expectation_of(with_expectation{}) == 17);
+    CHECK(cleave::expectation_of(least{}) == 0);
+    CHECK(cleave::expectation_of(expectation_throws{}) == 0);
+    CHECK(cleave::expectation_of(expectation_changes_it{}) == 0);
+    CHECK(cleave::expectation_of(expectation_is_signed{}) == 0);
+    CHECK(cleave::expectation_of(expectation_is_member{}) == 0);
+    CHECK(cleave::expectation_of(cleave::no_verification{}) == 0);
+    // It knows nothing before the reply.
+    cleave::server_digest asked;
+    CHECK(cleave::expectation_of(asked) == 0);
+    std::string_view const nothing =
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    CHECK(cleave::expectation_of(cleave::sha256(nothing)) == cleave::sha256(nothing).expectation());
+    CHECK(cleave::expectation_of(cleave::sha256(nothing)) != 0);
+}
+
+TEST_CASE("the hash of an expectation is FNV-1a, goes on from another, and is never nothing") {
+    using cleave::detail::expectation_hash;
+    auto const hash = [](std::string_view text, std::uint64_t from) {
+        return expectation_hash(std::as_bytes(std::span{text}), from);
+    };
+    // From the algorithm's own list of results.
+    std::uint64_t const basis = 0xcbf29ce484222325U;
+    CHECK(hash("", basis) == basis);
+    CHECK(hash("a", basis) == 0xaf63dc4c8601ec8cU);
+    CHECK(hash("foobar", basis) == 0x85944171f73967e8U);
+    CHECK(hash("bar", hash("foo", basis)) == hash("foobar", basis));
+    CHECK(hash("", 0) == 1);
 }
 
 TEST_CASE("digests are equal when their bytes and their sizes are") {

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -170,6 +171,34 @@ TEST_CASE("only the digest that was given matches") {
     // What could not be read matches nothing.
     CHECK_FALSE(dummy(digest_algorithm::sha256, "").matches(digest_value{}));
     CHECK_FALSE(dummy(digest_algorithm::sha256, "").matches(right));
+}
+
+TEST_CASE("an expectation is the same for the same digest only") {
+    auto const of = [](digest_algorithm a, std::string_view hex) {
+        return dummy(a, hex).expectation();
+    };
+    auto const right = of(digest_algorithm::sha256, abc256);
+    CHECK(right != 0);
+    CHECK(of(digest_algorithm::sha256, upper(abc256)) == right);
+    std::set<std::uint64_t> seen{0, right};
+    for (std::size_t digit = 0; digit != abc256.size(); ++digit) {
+        std::string other{abc256};
+        other[digit] = other[digit] == '0' ? '1' : '0';
+        CHECK(seen.insert(of(digest_algorithm::sha256, other)).second);
+    }
+    for (auto const a : {digest_algorithm::sha256, digest_algorithm::sha512, digest_algorithm::sha1,
+                         digest_algorithm::md5})
+        CHECK(seen.insert(of(a, std::string(2 * digest_size(a), '0'))).second);
+    CHECK(of(digest_algorithm::sha256, "") == 0);
+    // It outlives the process, so it must not change with the library either. This is FNV-1a of
+    // the name and the bytes, computed by another program.
+    CHECK(right == 0x945ac6f0b0dc47dU);
+    // The algorithm counts, not only how many bytes it makes.
+    using cleave::detail::expectation_basis;
+    std::set<std::uint64_t> bases;
+    for (auto const a : {digest_algorithm::sha256, digest_algorithm::sha512, digest_algorithm::sha1,
+                         digest_algorithm::md5})
+        CHECK(bases.insert(expectation_basis(a)).second);
 }
 
 TEST_CASE("a hasher is made for the digest's algorithm") {

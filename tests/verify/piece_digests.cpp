@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -147,4 +148,37 @@ TEST_CASE("pieces and the whole may have digests of different algorithms") {
     CHECK_FALSE(v.wanted());
     CHECK(v.matches({}));
     CHECK_FALSE(both.matches({}));
+}
+
+TEST_CASE("an expectation is the same for the same pieces and the same whole only") {
+    std::string const a(32, 'a');
+    std::string const b(32, 'b');
+    auto const of = [](digest_algorithm algorithm, std::uint64_t size,
+                       std::vector<std::string> const& hex) {
+        return dummy{algorithm, size, hex}.expectation();
+    };
+    std::uint64_t const right = of(digest_algorithm::md5, 10, {a, b});
+    CHECK(of(digest_algorithm::md5, 10, {a, b}) == right);
+    CHECK(of(digest_algorithm::md5, 10, {std::string(32, 'A'), b}) == right);
+
+    std::set<std::uint64_t> seen{0, right};
+    auto const another = [&](std::uint64_t expectation) { return seen.insert(expectation).second; };
+    CHECK(another(of(digest_algorithm::md5, 10, {b, a})));
+    CHECK(another(of(digest_algorithm::md5, 10, {a, a})));
+    CHECK(another(of(digest_algorithm::md5, 10, {a})));
+    CHECK(another(of(digest_algorithm::md5, 10, {a, b, a})));
+    CHECK(another(of(digest_algorithm::md5, 11, {a, b})));
+    CHECK(another(of(digest_algorithm::md5, std::uint64_t{10} << 32, {a, b})));
+    // The same bytes as those of the two.
+    CHECK(another(of(digest_algorithm::sha256, 10, {a + b})));
+
+    // With a digest of the whole, and not of one piece of it.
+    dummy const pieces{digest_algorithm::md5, 10, std::vector{a, b}};
+    cleave::basic_digest<dummy_hasher> const whole{digest_algorithm::md5, a};
+    CHECK(another(whole.expectation()));
+    CHECK(another(of(digest_algorithm::md5, 20, {a})));
+    CHECK(another(pieces.with_whole(whole).expectation()));
+    CHECK(another(pieces.with_whole({digest_algorithm::md5, b}).expectation()));
+    CHECK(pieces.with_whole(whole).expectation() == pieces.with_whole(whole).expectation());
+    CHECK(pieces.expectation() == right);
 }

@@ -67,6 +67,8 @@ enum class error {
     object_changed = 400,
     size_changed,
     digest_mismatch,
+    bytes_differ,
+    object_unstable,
 
     // The server says no, for now or for good.
     redirected = 500,
@@ -80,6 +82,8 @@ enum class error {
     too_many_requests,
     server_busy,
     server_error,
+    request_expires,
+    no_fresh_request,
 
     // The connection.
     connect_timeout = 600,
@@ -141,10 +145,14 @@ enum class cause {
 
     case error::unauthorized:
     case error::forbidden:
-    case error::gone: return cause::renewable;
+    case error::gone:
+    case error::request_expires:
+    case error::no_fresh_request: return cause::renewable;
 
     case error::object_changed:
-    case error::size_changed: return cause::identity_changed;
+    case error::size_changed:
+    case error::bytes_differ:
+    case error::object_unstable: return cause::identity_changed;
 
     case error::target_is_directory:
     case error::target_not_regular:
@@ -330,6 +338,12 @@ enum class cause {
     case error::size_changed:
         return "the object's size changed on the server while it was downloaded; start again to "
                "get the new version";
+    case error::bytes_differ:
+        return "the server sends other bytes than those of an earlier reply, under the same name "
+               "and validator; start again, and give a digest to be sure";
+    case error::object_unstable:
+        return "the object changed again and again, or the servers behind this name disagree about "
+               "it; use one lane and one server, or give a digest";
     case error::digest_mismatch:
         return "the bytes received do not have the digest that was expected; nothing was put under "
                "the final name; check the digest and the source";
@@ -352,6 +366,11 @@ enum class cause {
     case error::too_many_requests:
         return "the server says there are too many requests (429); wait, or use fewer lanes";
     case error::server_busy: return "the server is busy (503); wait, or use fewer lanes";
+    case error::no_fresh_request:
+        return "no fresh URL could be had; check the command, the service or the function that is "
+               "asked for one";
+    case error::request_expires:
+        return "the URL is about to expire, and there is no fresh one; get a fresh URL";
     case error::server_error: return "the server failed (5xx); wait and try again";
 
     case error::connect_timeout:

@@ -6,6 +6,7 @@
 
 #include <cleave/base/error.hpp>
 
+#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <string>
@@ -69,6 +70,11 @@ struct failure {
             return where == phase::sink ? "choose a target that may be written, or change its "
                                           "permissions"
                                         : "check firewall and permissions";
+#if defined(EDQUOT)
+        if (code == std::error_code{EDQUOT, std::generic_category()} ||
+            code == std::error_code{EDQUOT, std::system_category()})
+            return "make room within the disk quota, or have it raised, and try again";
+#endif
         if (code == std::errc::read_only_file_system)
             return "choose a target on a file system that can be written";
         if (code == std::errc::no_such_file_or_directory && where == phase::sink)

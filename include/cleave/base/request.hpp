@@ -55,6 +55,13 @@ struct request {
     /// object is taken as its end.
     std::optional<segment> part;
     cleave::timeouts timeouts;
+    /// How long `target` may be used, where it is signed for a time: counted from the start of the
+    /// download, or from when a request source gave it. Shortly before that a fresh one is asked
+    /// for, where one can be had.
+    std::optional<std::chrono::nanoseconds> valid_for;
+    /// How often the download may begin again because the object has changed on the server. Without
+    /// leave, that ends it.
+    std::uint32_t new_versions = 0;
     /// Objects larger than this are refused before a byte is written.
     std::uint64_t max_size = std::uint64_t{1} << 62;
     /// Seed of the jitter in waiting times, so that a run can be repeated; 0 takes a random one.

@@ -5,13 +5,16 @@
 // the engine hands out one at a time.
 #pragma once
 
+#include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/request.hpp>
 #include <cleave/base/segment.hpp>
 #include <cleave/connect/concept.hpp>
 #include <cleave/engine/engine.hpp>
+#include <cleave/journal/concept.hpp>
 #include <cleave/sink/concept.hpp>
+#include <cleave/source/concept.hpp>
 #include <cleave/verify/concept.hpp>
 
 #include <asio/associated_allocator.hpp>
@@ -32,6 +35,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <random>
@@ -62,8 +66,10 @@ struct lane_io {
 
     action::receive window; ///< the present grant
     std::uint64_t placed = 0;
+    std::uint32_t crc = 0; ///< of what was placed, where there is a journal
     std::uint64_t read = 0;
     std::uint64_t skip_left = 0;
+    std::uint64_t compare_left = 0; ///< of what is to be skipped, the first to be compared
     body_framing framing;
     std::uint64_t body_left = 0;
     chunked_decoder chunks;
@@ -82,6 +88,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using clock_type = typename timer_type::clock_type;
     using connector_type = typename Policies::connector_type;
     using stream_type = stream_of<connector_type, strand_type>;
+    using journal_type = typename Policies::journal_type;
+    using source_type = typename Policies::source_type;
     using verifier_type = typename Policies::verifier_type;
     using hasher_type = typename verifier_type::hasher_type;
     using engine_type = engine<typename Policies::planner_type, typename Policies::lane_rule_type,
@@ -92,19 +100,22 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static_assert(byte_connector<connector_type, strand_type>);
 
     // Memory that only the system may fill needs a stream that has the system do it.
-    static constexpr bool fills_directly =
-        !Sink::traits.system_filled || requires { requires stream_type::read_by_system; };
+    static constexpr bool fills_directly = !Sink::traits.system_filled || requires {
+        requires stream_type::read_by_system;
+    };
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
         : executor_(ex), strand_(ex), io_work_(ex), sink_(std::move(sink)),
-          connector_(std::move(policies.connect)), background_(std::move(policies.background)),
+          connector_(std::move(policies.connect)), journal_(std::move(policies.journal)),
+          source_(std::move(policies.source)), background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
           engine_(seeded(std::move(what)), std::move(policies.plan), std::move(policies.lanes),
                   std::move(policies.renew), std::move(policies.verify), std::move(policies.pace),
-                  observer_, policies.windows, shape_of(sink_)),
+                  observer_, policies.windows,
+                  {shape_of(sink_), journal_.interval(), source_.available()}),
           timer_(strand_) {
         std::size_t const count = engine_.lanes().size();
         lanes_.reserve(count);
@@ -116,10 +127,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     download_op(download_op const&) = delete;
     download_op& operator=(download_op const&) = delete;
 
-    // The execution context went away under a running download: leave nothing behind.
+    // The execution context went away under a running download: what is left behind is what may be
+    // resumed, or nothing.
     virtual ~download_op() {
         control_.detach();
-        if (!completed_) sink_.abandon();
+        close_mailbox();
+        if (!completed_) leave();
     }
 
     template <class CancellationSlot>
@@ -139,6 +152,25 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
 
+    void leave() noexcept {
+        if constexpr (Sink::traits.resumable) {
+            if (journal_open_) return sink_.keep();
+        }
+        sink_.abandon();
+    }
+
+    // Where a request source leaves what it fetched, from any thread, as long as somebody is there.
+    struct mailbox {
+        explicit mailbox(download_op* op) : owner(op) {}
+        std::mutex mutex;
+        download_op* owner;
+    };
+    void close_mailbox() noexcept {
+        if (!mailbox_) return;
+        std::lock_guard const lock{mailbox_->mutex};
+        mailbox_->owner = nullptr;
+    }
+
     // From any thread.
     void tell_soon(any_event e) {
         asio::post(strand_, [weak = this->weak_from_this(), e = std::move(e)]() mutable {
@@ -147,10 +179,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     [[nodiscard]] static sink_shape shape_of(Sink const& sink) {
-        if constexpr (Sink::traits.ordered)
-            return {sink.window(), sink.chunk()};
-        else
-            return {};
+        sink_shape shape{.readable = Sink::traits.readable};
+        if constexpr (Sink::traits.ordered) {
+            shape.window = sink.window();
+            shape.chunk = sink.chunk();
+        }
+        return shape;
     }
 
     // ---- events and actions ---------------------------------------------------------------
@@ -167,6 +201,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             start.failed = std::move(unfit);
         } else if (sink_.check(ec); ec) {
             start.failed = sink_failure(ec);
+        } else if constexpr (Sink::traits.resumable) {
+            keeps_ = start.journal = journal_.keeps(sink_.target());
         }
         tell(std::move(start));
     }
@@ -185,9 +221,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (std::exchange(telling_, true)) return;
         try {
             for (std::size_t i = 0; i != inbox_.size(); ++i) {
-                engine_.step(std::exchange(inbox_[i], event::started{}), now());
-                while (auto next = engine_.next_action())
-                    std::visit([this](auto const& a) { this->perform(a); }, *next);
+                if (keeps_ && may_end(inbox_[i])) {
+                    look_at_lanes();
+                    step(event::looked{windows_});
+                }
+                step(std::exchange(inbox_[i], event::started{}));
             }
         } catch (...) {
             // Out of memory, most likely. Whoever catches it can still cancel.
@@ -197,6 +235,22 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         inbox_.clear();
         telling_ = false;
+    }
+
+    void step(any_event const& e) {
+        engine_.step(e, now());
+        while (auto next = engine_.next_action())
+            std::visit([this](auto const& a) { this->perform(a); }, *next);
+    }
+
+    // Then what the lanes have got so far is worth keeping.
+    [[nodiscard]] static bool may_end(any_event const& e) noexcept {
+        if (auto const* const g = std::get_if<event::grant_ended>(&e)) return g->failed.has_value();
+        if (auto const* const j = std::get_if<event::job_ended>(&e)) return j->failed.has_value();
+        if (auto const* const r = std::get_if<event::refreshed>(&e)) return r->failed.has_value();
+        return std::holds_alternative<event::lane_failed>(e) ||
+               std::holds_alternative<event::head_bytes>(e) ||
+               std::holds_alternative<event::cancelled>(e);
     }
 
     [[nodiscard]] static instant now() {
@@ -253,10 +307,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         lane_type& l = lanes_[a.lane];
         l.window = a;
         l.placed = 0;
+        l.crc = 0;
         l.read = 0;
         if (a.first) {
             l.pending.remove_prefix(a.head_size);
             l.skip_left = a.skip;
+            l.compare_left = a.compare;
             l.framing = a.framing;
             l.body_left = a.framing.length;
             l.chunks.reset();
@@ -284,6 +340,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::run const& a) {
         ++outstanding_;
+        if (a.what == job::recall) return recall();
+        if (a.what == job::record || a.what == job::open) snapshot_ = engine_.state_to_keep();
         if (a.what == job::open) {
             // The server may have said only now that there is a digest.
             if (auto unfit = find_misfit()) return refuse(a.what, *std::move(unfit));
@@ -302,6 +360,64 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 self->job_ended(std::move(ended));
             });
         });
+    }
+
+    // What an earlier run left: the journal first, for it tells whether somebody else is at it.
+    void recall() {
+        background_.post(executor_, [self = this->shared_from_this()]() mutable {
+            event::recalled e;
+            std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
+            if (ec) e.failed = sink_failure(ec);
+            auto strand = self->strand_;
+            asio::post(strand, [self = std::move(self), e = std::move(e)]() mutable {
+                --self->outstanding_;
+                self->tell(std::move(e));
+                self->complete_when_quiet();
+            });
+        });
+    }
+
+    [[nodiscard]] std::error_code try_to_recall(std::shared_ptr<resume_state const>& to) {
+        std::error_code ec;
+        if constexpr (Sink::traits.resumable) {
+            auto left = journal_.open(sink_.target(), ec);
+            if (ec) return ec;
+            journal_open_ = true;
+            if (!left) return {};
+            journal_holds_ = true;
+            bool const all =
+                left->in_place.size() == 1 && left->in_place.front().bytes == left->wanted;
+            sink_.reopen(left->wanted.size(), all, ec);
+            // Gone, or somebody has been at it: then all of it is fetched. But a disk that is full
+            // or damaged is not made better by throwing away what is there.
+            if (ec && ec != std::errc::no_such_file_or_directory && ec != error::partial_replaced)
+                return ec;
+            if (!ec) to = std::make_shared<resume_state const>(*std::move(left));
+        }
+        return {};
+    }
+
+    // Nobody waits for a source longer than the download lasts.
+    void perform(action::refresh const&) {
+        mailbox_ = std::make_shared<mailbox>(this);
+        source_.async_fetch(engine_.request(), [to = mailbox_](std::error_code ec, request fresh) {
+            std::lock_guard const lock{to->mutex};
+            if (to->owner == nullptr) return;
+            asio::post(to->owner->strand_, [weak = to->owner->weak_from_this(), ec,
+                                            fresh = std::move(fresh)]() mutable {
+                if (auto const self = weak.lock()) self->refreshed(ec, std::move(fresh));
+            });
+        });
+    }
+
+    void refreshed(std::error_code ec, request fresh) {
+        event::refreshed e;
+        cause kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
+                                                       : cause::permanent;
+        if (!ec && (ec = connector_.check(fresh.target))) kind = cause::configuration;
+        if (ec) e.failed = {ec, kind, phase::setup, 0, std::nullopt, "asking for a fresh URL"};
+        e.fresh = std::make_shared<request const>(std::move(fresh));
+        tell(std::move(e));
     }
 
     void refuse(job what, failure why) {
@@ -354,6 +470,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::finish const&) {
         finishing_ = true;
+        close_mailbox();
         for (lane_id i = 0; i != lanes_.size(); ++i) perform(action::close{i});
         ++timer_set_;
         timer_.cancel();
@@ -366,9 +483,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void wake() {
-        for (lane_id i = 0; i != lanes_.size(); ++i)
-            windows_[i] = {lanes_[i].placed, lanes_[i].read};
+        look_at_lanes();
         tell(event::woke{windows_});
+    }
+    void look_at_lanes() noexcept {
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            windows_[i] = {lanes_[i].placed, lanes_[i].read, lanes_[i].crc};
     }
 
     // ---- lanes ----------------------------------------------------------------------------
@@ -472,6 +592,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
         e.bytes = lanes_[id].placed;
+        e.crc = lanes_[id].crc;
         e.too_short = e.body_ended && lanes_[id].skip_left != 0;
         lanes_[id].filling = false;
         tell(std::move(e));
@@ -500,8 +621,32 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (got == 0) return;
         ++reads_;
         sink_.commit(offset_in_sink(l), got, sink_error);
+        if (!sink_error) sum_up(l, to.first(got), sink_error);
         if (!sink_error) place(l, got);
         l.read += got;
+    }
+
+    // Takes bytes that were just committed into the lane's checksum.
+    void sum_up(lane_type& l, std::span<std::byte const> bytes, std::error_code& ec) {
+        if constexpr (Sink::traits.resumable) {
+            if (!keeps_) return;
+            if constexpr (Sink::traits.system_filled) {
+                // Only the system may touch that memory.
+                sum_up_from_sink(l, offset_in_sink(l), bytes.size(), ec);
+            } else {
+                l.crc = crc32c(bytes, l.crc);
+            }
+        }
+    }
+    void sum_up_from_sink(lane_type& l, std::uint64_t from, std::size_t n, std::error_code& ec) {
+        if (!sum_buffer_) sum_buffer_ = std::make_unique<std::byte[]>(sum_buffer_size);
+        while (n != 0 && !ec) {
+            std::span const to{sum_buffer_.get(), std::min(n, sum_buffer_size)};
+            sink_.read(from, to, ec);
+            l.crc = crc32c(to, l.crc);
+            from += to.size();
+            n -= to.size();
+        }
     }
 
     void read_into_staging(lane_type& l, std::error_code& ec) {
@@ -540,7 +685,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 l.pending.remove_prefix(l.decoded.size());
             }
             if (!l.decoded.empty() && l.skip_left != 0) {
-                std::size_t const n = std::min(l.decoded.size(), clamp(l.skip_left));
+                std::size_t n = std::min(l.decoded.size(), clamp(l.skip_left));
+                if (l.compare_left != 0) {
+                    n = std::min(n, clamp(l.compare_left));
+                    if (auto failed = compare(l, {l.decoded.data(), n}))
+                        return event::grant_ended{.failed = std::move(failed)};
+                    l.compare_left -= n;
+                }
                 l.decoded.remove_prefix(n);
                 l.skip_left -= n;
                 l.read += n;
@@ -560,6 +711,27 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (auto failed = copy_decoded(l))
                 return event::grant_ended{.failed = std::move(failed)};
         }
+    }
+
+    // What is to be dropped must be what the sink has in its place.
+    [[nodiscard]] std::optional<failure> compare(lane_type const& l, std::string_view bytes) {
+        if constexpr (Sink::traits.readable) {
+            std::array<std::byte, 1024> there;
+            std::uint64_t at = offset_in_sink(l) - l.skip_left;
+            while (!bytes.empty()) {
+                std::span const to{there.data(), std::min(bytes.size(), there.size())};
+                std::error_code ec;
+                sink_.read(at, to, ec);
+                if (ec) return sink_failure(ec);
+                if (std::memcmp(to.data(), bytes.data(), to.size()) != 0)
+                    return failure::of(error::bytes_differ, phase::body,
+                                       "within " + std::to_string(to.size()) + " bytes from byte " +
+                                           std::to_string(at + engine_.wanted().first) + " on");
+                at += to.size();
+                bytes.remove_prefix(to.size());
+            }
+        }
+        return std::nullopt;
     }
 
     // The grant is full. The last of a reply also asks whether the body ends where it should.
@@ -605,8 +777,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if constexpr (writes<Sink>) {
             // The sink takes them from where they are.
             std::size_t const taken = std::min(l.decoded.size(), clamp(room));
-            sink_.write(offset_in_sink(l), std::as_bytes(std::span{l.decoded.data(), taken}), ec);
+            std::span const bytes = std::as_bytes(std::span{l.decoded.data(), taken});
+            sink_.write(offset_in_sink(l), bytes, ec);
             if (ec) return sink_failure(ec);
+            if (keeps_) l.crc = crc32c(bytes, l.crc);
             l.decoded.remove_prefix(taken);
             l.read += taken;
             place(l, taken);
@@ -619,6 +793,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::memcpy(to.data(), l.decoded.data(), n);
         sink_.commit(offset_in_sink(l), n, ec);
         if (ec) return sink_failure(ec);
+        if (keeps_) l.crc = crc32c(std::as_bytes(std::span{l.decoded.data(), n}), l.crc);
         l.decoded.remove_prefix(n);
         bytes_copied_ += n;
         l.read += n;
@@ -641,18 +816,26 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     // Nobody could catch what is thrown here.
-    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
-        std::error_code thrown;
+    template <class F>
+    [[nodiscard]] static std::error_code guarded(F f) noexcept {
         try {
-            return work(a);
+            return f();
         } catch (std::system_error const& e) {
-            thrown = e.code();
+            return e.code();
         } catch (std::bad_alloc const&) {
-            thrown = std::make_error_code(std::errc::not_enough_memory);
+            return std::make_error_code(std::errc::not_enough_memory);
         } catch (...) {
-            thrown = std::make_error_code(std::errc::state_not_recoverable);
+            return std::make_error_code(std::errc::state_not_recoverable);
         }
-        return {.what = a.what, .failed = sink_failure(thrown)};
+    }
+    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
+        event::job_ended ended{.what = a.what};
+        std::error_code const thrown = guarded([&] {
+            ended = work(a);
+            return std::error_code{};
+        });
+        if (thrown) ended.failed = sink_failure(thrown);
+        return ended;
     }
 
     [[nodiscard]] event::job_ended work(action::run const& a) {
@@ -660,10 +843,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code ec;
         std::error_code hash_error;
         switch (a.what) {
+        case job::recall: break; // see there
+        case job::check: ended.crc = checksum(a.bytes, ec); break;
         case job::open:
             hasher_->reset(hash_error);
-            sink_.open(a.size, ec);
+            // Before what an earlier run left goes, nothing may claim it any more.
+            if (!a.resumed && journal_holds_) journal_.store(snapshot_, ec);
+            if (!a.resumed && !ec) sink_.open(a.size, ec);
             break;
+        case job::record: record(ended, ec); break;
         case job::hash: hash(a.bytes, *hasher_, ec, hash_error); break;
         case job::finish_hash: ended.digest = hasher_->finish(hash_error); break;
         case job::hash_piece:
@@ -681,7 +869,14 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             break;
         case job::sync: sink_.sync(a.size.value_or(0), ec); break;
         case job::publish: sink_.publish(ec); break;
-        case job::abandon: sink_.abandon(); break;
+        case job::forget: journal_.remove(ec); break;
+        case job::keep:
+            if constexpr (Sink::traits.resumable) sink_.keep();
+            break;
+        case job::abandon:
+            sink_.abandon();
+            if (std::error_code ignored; journal_open_) journal_.remove(ignored);
+            break;
         }
         if (ec)
             ended.failed = sink_failure(ec);
@@ -692,16 +887,36 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void hash(segment bytes, hasher_type& with, std::error_code& ec, std::error_code& hash_error) {
+        read_back(bytes, ec, [&](std::span<std::byte const> some) {
+            if (!hash_error) with.update(some, hash_error);
+        });
+    }
+    [[nodiscard]] std::uint32_t checksum(segment bytes, std::error_code& ec) {
+        std::uint32_t crc = 0;
+        read_back(bytes, ec, [&](std::span<std::byte const> some) { crc = crc32c(some, crc); });
+        return crc;
+    }
+    template <class F>
+    void read_back(segment bytes, std::error_code& ec, F take) {
         if constexpr (Sink::traits.readable) {
             if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
-            while (rest && !ec && !hash_error) {
+            while (rest && !ec) {
                 std::span const to{hash_buffer_.get(),
                                    std::min(hash_buffer_size, clamp(rest->size()))};
                 sink_.read(rest->first, to, ec);
-                if (!ec) with.update(to, hash_error);
+                if (!ec) take(to);
                 rest = rest->from(rest->first + to.size());
             }
+        }
+    }
+
+    void record(event::job_ended& ended, std::error_code& ec) {
+        if constexpr (Sink::traits.resumable) {
+            if (journal_.durable()) sink_.flush(ec);
+            ended.data_lost = static_cast<bool>(ec);
+            journal_holds_ = true;
+            if (!ec) journal_.store(snapshot_, ec);
         }
     }
 
@@ -733,6 +948,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static constexpr int reads_in_a_row = 16;
     static constexpr std::size_t staging_size = 64 * 1024;
     static constexpr std::size_t hash_buffer_size = 256 * 1024;
+    static constexpr std::size_t sum_buffer_size = 64 * 1024;
 
     Executor executor_;
     strand_type strand_;
@@ -740,6 +956,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     Sink sink_;
     connector_type connector_;
+    journal_type journal_;
+    source_type source_;
     typename Policies::background_type background_;
     typename Policies::control_type control_;
     typename Policies::observer_type observer_;
@@ -747,6 +965,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     std::optional<hasher_type> hasher_;
     std::optional<hasher_type> piece_hasher_;
     std::unique_ptr<std::byte[]> hash_buffer_;
+
+    std::shared_ptr<mailbox> mailbox_;
+    bool keeps_ = false; ///< the journal is to know what comes
+    bool journal_open_ = false;
+    bool journal_holds_ = false; ///< it may claim something
+    resume_state snapshot_;      ///< for the job that is under way
+    std::unique_ptr<std::byte[]> sum_buffer_;
 
     std::vector<lane_type> lanes_;
     std::vector<event::lane_window> windows_;

@@ -40,8 +40,10 @@ struct receive {
     bool first = false;
     /// How many of the last `head_bytes` were the head's; the rest is body.
     std::size_t head_size = 0;
-    /// Body bytes to drop before the grant.
+    /// Body bytes to drop before the grant. The first `compare` of the body must be the same as
+    /// those that the sink has in their place.
     std::uint64_t skip = 0;
+    std::uint64_t compare = 0;
     body_framing framing;
     /// The grant ends with the last byte that is wanted of this reply.
     bool last = false;
@@ -60,13 +62,17 @@ struct close {
     /// It stands idle after a complete reply: another download may use it.
     bool keep = false;
 };
-/// Do this beside the lanes: `job_ended`. `bytes`: what to hash or to hand on, as the sink counts.
-/// `size`: of the object's wanted part, for `open` (unknown when empty) and `sync`.
+/// Do this beside the lanes: `job_ended`, or `recalled`. `bytes`: what to hash, check or hand on,
+/// as the sink counts. `size`: of the object's wanted part, for `open` (unknown when empty) and
+/// `sync`. `resumed`: what the sink has taken over stays as it is.
 struct run {
     job what = job::open;
     segment bytes;
     std::optional<std::uint64_t> size;
+    bool resumed = false;
 };
+/// Get a fresh request: `refreshed`.
+struct refresh {};
 /// Send `woke` at this time, or earlier; replaces the one before. Answered then.
 struct wait_until {
     instant at{0};
@@ -80,6 +86,6 @@ namespace cleave {
 
 using any_action =
     std::variant<action::connect, action::send, action::read_head, action::receive, action::revoke,
-                 action::close, action::run, action::wait_until, action::finish>;
+                 action::close, action::run, action::refresh, action::wait_until, action::finish>;
 
 } // namespace cleave

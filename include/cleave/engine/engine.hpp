@@ -5,11 +5,13 @@
 // seed, and no model of any policy: the same engine runs under Asio and in a simulation.
 #pragma once
 
+#include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/request.hpp>
 #include <cleave/base/segment.hpp>
 #include <cleave/engine/action.hpp>
+#include <cleave/engine/checked_runs.hpp>
 #include <cleave/engine/event.hpp>
 #include <cleave/engine/lane.hpp>
 #include <cleave/engine/ledger.hpp>
@@ -17,10 +19,12 @@
 #include <cleave/engine/report.hpp>
 #include <cleave/engine/stealing.hpp>
 #include <cleave/http/admit.hpp>
+#include <cleave/http/body.hpp>
 #include <cleave/http/request_head.hpp>
 #include <cleave/http/response_head.hpp>
 #include <cleave/http/text.hpp>
 #include <cleave/http/validator.hpp>
+#include <cleave/journal/concept.hpp>
 #include <cleave/lanes/concept.hpp>
 #include <cleave/observe/concept.hpp>
 #include <cleave/pace/concept.hpp>
@@ -54,6 +58,9 @@ struct engine_windows {
     std::uint64_t hash_from = std::uint64_t{1} << 20;
     /// Of an ordered sink: what one lane fetches of its window at a time, at least.
     std::uint64_t stripe = std::uint64_t{64} << 10;
+    /// What is fetched again, and compared, where a lane goes on behind bytes that came over
+    /// another URL or in an earlier run.
+    std::uint64_t sample = std::uint64_t{4} << 10;
     stealing_limits stealing{};
 };
 
@@ -62,6 +69,17 @@ struct sink_shape {
     /// Bytes that an ordered sink can hold, and hands on at a time; 0 and 0 of any other.
     std::uint64_t window = 0;
     std::uint64_t chunk = 0;
+    /// Whether bytes can be read back.
+    bool readable = false;
+};
+
+/// What else the engine must know of the policies that act.
+struct engine_surroundings {
+    sink_shape sink{};
+    /// How often the journal wants to be told; there need not be one.
+    journal_interval journal{};
+    /// Whether there is a source of fresh requests.
+    bool can_refresh = false;
 };
 
 /// One download's decisions.
@@ -75,21 +93,17 @@ class engine {
   public:
     engine(cleave::request what, Planner planner, LaneRule lanes, RenewalRule renewal,
            Verifier verifier, Pacer pacer, Observer& watching, engine_windows windows = {},
-           sink_shape sink = {})
+           engine_surroundings around = {})
         : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
           pacer_(std::move(pacer)), observer_(std::addressof(watching)),
-          windows_(positive(windows)), sink_(sink), random_(request_.seed),
+          windows_(positive(windows)), sink_(around.sink), record_every_(around.journal),
+          can_refresh_(around.can_refresh), random_(request_.seed),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
           useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
-        if constexpr (learning_verifier<Verifier>) {
-            if (std::string_view const asks = verifier_.asks(); !asks.empty())
-                request_.with_header("Want-Repr-Digest", std::string{asks});
-        }
-        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
-        for (header const& h : request_.headers)
-            longest_request_ += h.name.size() + h.value.size() + 4;
+        prepare_request();
+        checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
         holdings_.reserve(lanes_.size());
@@ -99,9 +113,13 @@ class engine {
     void step(any_event const& e, instant now) {
         now_ = now;
         // What the lanes still had to say does not matter any more once the end is decided.
-        if (ended_ && !std::holds_alternative<event::job_ended>(e)) return;
+        if (ended_ && !std::holds_alternative<event::job_ended>(e) &&
+            !std::holds_alternative<event::recalled>(e))
+            return;
         std::visit([this](auto const& one) { this->on(one); }, e);
         if (!ended_ && !finished_) go_on();
+        // Whoever was to find out has left: fewer lanes are wanted, or none for now.
+        if (!anybody_goes_on()) wake_parked();
         if (!finished_) set_timer();
     }
 
@@ -122,6 +140,16 @@ class engine {
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
     /// Everything that is wanted; its end is a guess until the first reply is accepted.
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
+    /// What a journal is to hold now, for `job::record`; of grants that are being filled, what was
+    /// in place when last looked at. Claims nothing where nothing may be resumed.
+    [[nodiscard]] resume_state state_to_keep() const {
+        if (!may_resume()) return {};
+        checked_runs all = checked_;
+        for (lane const& l : lanes_)
+            if (auto const run = in_flight(l)) all.insert(*run);
+        return {report_.identity, wanted_, request_.target.to_string(), expectation_of(verifier_),
+                all.list()};
+    }
 
   private:
     // The lane whose first request tells what the object is.
@@ -145,9 +173,48 @@ class engine {
         if (request_.timeouts.deadline) deadline_ = from_now(*request_.timeouts.deadline);
         if (observer_->interval() > observer_->interval().zero())
             progress_at_ = from_now(observer_->interval());
+        last_byte_at_ = now_;
+        use_until();
         if (e.failed) return fail(*e.failed);
         if (auto wrong = find_fault()) return fail(*std::move(wrong));
+        journal_ = e.journal;
+        if (journal_) return run(job::recall);
         connect(opener);
+    }
+
+    void on(event::recalled const& e) {
+        running_job_.reset();
+        // From here on the sink and the journal have something open; or it is not ours to remove.
+        sink_touched_ = !e.failed;
+        untouched_ = e.state != nullptr;
+        if (ended_) return end_badly(job::recall);
+        if (e.failed) return fail(*e.failed);
+        if (e.state && fits(*e.state)) {
+            recalled_ = *e.state;
+            wanted_ = recalled_->wanted;
+            ledger_.reset(wanted_);
+            return check_next();
+        }
+        connect(opener);
+    }
+
+    void on(event::refreshed const& e) {
+        refreshing_ = false;
+        observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
+        if (e.failed) return fail(*e.failed);
+        bool const elsewhere = !same_server(request_.target, e.fresh->target);
+        request_.target = e.fresh->target;
+        request_.url_error = e.fresh->url_error;
+        request_.headers = e.fresh->headers;
+        request_.valid_for = e.fresh->valid_for;
+        if (auto wrong = find_request_fault()) return fail(*std::move(wrong));
+        prepare_request();
+        use_until();
+        ++request_number_;
+        if (elsewhere) server_number_ = request_number_;
+        wake_parked();
+        // Nobody may be left who waits for it.
+        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
     }
 
     void on(event::connected const& e) {
@@ -155,6 +222,7 @@ class engine {
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
         l.waited = false;
+        l.connected_to = server_number_;
         ++report_.connections;
         if (e.kept)
             ++report_.kept_connections;
@@ -176,14 +244,14 @@ class engine {
             return lane_failed(e.lane, failure::of(read.why, phase::head));
         case response_head_parser::progress::state::complete:
             l.head_size = read.consumed;
-            return judge(e.lane);
+            return judge(e.lane, e.bytes.size() - read.consumed);
         }
     }
 
     void on(event::grant_ended const& e) {
         lane& l = lanes_[e.lane];
         if (l.is != lane::state::receiving) return;
-        end_grant(l, e.bytes);
+        end_grant(l, e.bytes, e.crc);
         auto const thief = std::exchange(l.thief, std::nullopt);
         tell_step();
         bool const storage_failed = e.failed && e.failed->kind == cause::storage;
@@ -211,19 +279,38 @@ class engine {
 
     void on(event::job_ended const& e) {
         running_job_.reset();
-        if (ended_) {
-            if (e.what == job::abandon) return finish();
-            return run(job::abandon);
+        data_lost_ = data_lost_ || e.data_lost || (e.failed && e.what == job::sync);
+        if (ended_) return end_badly(e.what);
+        // Without its journal the file is as right as with it.
+        if (e.what == job::forget) return finish();
+        if (e.what == job::check)
+            return compare_check(e.failed ? std::nullopt : std::optional{e.crc});
+        if (e.what == job::record && e.failed && winding_up_ && !e.data_lost) {
+            // Nothing needs to be recorded of what is about to be published.
+            recorded_ = recording_;
+            return;
         }
         if (e.failed) return fail(*e.failed);
         switch (e.what) {
-        case job::open: sink_ready_ = !open_wanted_; break;
+        case job::recall:
+        case job::check:
+        case job::forget:
+        case job::keep:
+        case job::abandon: break;
+        case job::record:
+            recorded_at_ = now_;
+            recorded_ = recording_;
+            break;
+        case job::open:
+            sink_ready_ = std::exchange(opening_, false);
+            recorded_at_ = now_;
+            break;
         case job::hash:
             // After a restart, what was hashed is not what counts.
-            if (!open_wanted_) hashed_ = hashing_to_;
+            if (sink_ready_) hashed_ = hashing_to_;
             break;
         case job::hash_piece:
-            if (!open_wanted_) judge_piece(e.digest);
+            if (sink_ready_) judge_piece(e.digest);
             break;
         case job::deliver:
             delivered_ = delivering_to_;
@@ -236,15 +323,15 @@ class engine {
             digest_done_ = true;
             break;
         case job::sync: synced_ = true; break;
-        case job::publish: return finish();
-        case job::abandon: break;
+        case job::publish:
+            if (journal_) return run(job::forget);
+            return finish();
         }
     }
 
     void on(event::woke const& e) {
         timer_at_.reset();
-        for (lane_id i = 0; i != lanes_.size(); ++i)
-            if (lanes_[i].is == lane::state::receiving) lanes_[i].in_place = e.lanes[i].in_place;
+        on(event::looked{e.lanes});
         for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) look_at_clock(i, e.lanes[i].read);
         if (ended_) return;
         if (deadline_ && now_ >= *deadline_)
@@ -258,12 +345,20 @@ class engine {
         tell_step();
     }
 
+    void on(event::looked const& e) {
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (is_receiving(lanes_[i])) see_in_place(lanes_[i], e.lanes[i]);
+    }
+
     void on(event::cancelled const&) { fail(failure::of(error::cancelled, phase::setup)); }
 
     void on(event::paused const& e) {
         if (std::exchange(paused_, e.rest) == e.rest) return;
         observer_->on(download_paused{e.rest});
-        if (!e.rest) return;
+        if (!e.rest) {
+            last_byte_at_ = now_; // nobody could send any
+            return;
+        }
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
             // Where the object's end is part of a grant, only all of it tells anything.
@@ -279,19 +374,50 @@ class engine {
 
     // ---- the request ----------------------------------------------------------------------
 
-    [[nodiscard]] std::optional<failure> find_fault() {
-        auto const setup = [](std::error_code ec) {
-            return failure{ec, cause::configuration, phase::setup, 0, std::nullopt, {}};
-        };
-        auto const& t = request_.timeouts;
-        auto const positive = [](std::chrono::nanoseconds time) { return time > time.zero(); };
+    [[nodiscard]] static failure setup(std::error_code ec) {
+        return {ec, cause::configuration, phase::setup, 0, std::nullopt, {}};
+    }
+
+    // What a fresh request may have wrong, too.
+    [[nodiscard]] std::optional<failure> find_request_fault() const {
         if (request_.url_error) return setup(request_.url_error);
         if (request_.target.empty()) return setup(error::bad_url);
+        if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
+        return std::nullopt;
+    }
+
+    // After checking it.
+    void prepare_request() {
+        if constexpr (learning_verifier<Verifier>) {
+            if (std::string_view const asks = verifier_.asks(); !asks.empty())
+                request_.with_header("Want-Repr-Digest", std::string{asks});
+        }
+        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
+        for (header const& h : request_.headers)
+            longest_request_ += h.name.size() + h.value.size() + 4;
+    }
+
+    void use_until() noexcept {
+        use_until_.reset();
+        if (!request_.valid_for || !can_refresh_) return;
+        // A tenth of it, half a minute at most, is left for what is on its way then.
+        auto const margin =
+            std::min<std::chrono::nanoseconds>(*request_.valid_for / 10, std::chrono::seconds{30});
+        use_until_ = from_now(*request_.valid_for - margin);
+    }
+
+    [[nodiscard]] static bool same_server(url const& a, url const& b) noexcept {
+        return a.scheme() == b.scheme() && a.host() == b.host() && a.port() == b.port();
+    }
+
+    [[nodiscard]] std::optional<failure> find_fault() {
+        auto const& t = request_.timeouts;
+        auto const positive = [](std::chrono::nanoseconds time) { return time > time.zero(); };
+        if (auto wrong = find_request_fault()) return wrong;
         if (!positive(t.connect) || !positive(t.head) || !positive(t.stall) ||
             (t.deadline && !positive(*t.deadline)))
             return setup(error::bad_timeout);
         if (!wanted_.valid()) return setup(error::bad_segment);
-        if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
         if (auto ec = verifier_.fault()) return setup(ec);
         if (auto wrong = find_plan_fault(planner_)) return plan_failure(*wrong);
         // A piece is proven before any of it is handed on, so all of it must fit.
@@ -314,19 +440,23 @@ class engine {
 
     // ---- replies --------------------------------------------------------------------------
 
-    void judge(lane_id id) {
+    // `behind`: bytes that came along with the head.
+    void judge(lane_id id, std::size_t behind) {
         lane& l = lanes_[id];
         l.used = true;
         l.kept = l.stale_retried = false;
         reply_time_.add(now_ - l.asked_at);
         admission& a = judged_;
-        admit(l.reply.head(), *l.held, wanted_, identity_known_ ? &report_.identity : nullptr, a);
+        admit(l.reply.head(), *l.held, wanted_, known(), a);
         if (a.refused) {
+            // What an earlier run left is of another object, or cannot be gone on with.
+            if (recalled_ && is_of_another_object(*a.refused)) return begin_afresh(id);
             // Some servers refuse any range of an object that they would send whole.
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
                                    a.refused->code == error::range_not_satisfiable;
             if (try_whole) return ask_for_whole(id);
-            return lane_failed(id, *std::move(a.refused));
+            bool const read_whole = ends_with_head(l.reply.head(), behind);
+            return lane_failed(id, *std::move(a.refused), read_whole);
         }
         bool const opening = !identity_known_;
         if (opening) {
@@ -334,7 +464,21 @@ class engine {
             if (!a.nothing && a.ranges && !a.object.size) return ask_for_whole(id);
             if (!learn(a, l.reply.head())) return;
         }
+        l.proven_with = l.asked_with;
         accept(id, a, opening);
+    }
+
+    // What replies are compared with; nothing before the first.
+    [[nodiscard]] identity const* known() const noexcept {
+        if (identity_known_) return &report_.identity;
+        return recalled_ ? &recalled_->identity : nullptr;
+    }
+
+    // Whether a reply that is not wanted is all there, so that the connection may be used again.
+    [[nodiscard]] static bool ends_with_head(response_head const& head, std::size_t behind) {
+        framing_result const body = read_framing(head);
+        return !body.bad && body.framing.is == body_framing::kind::length &&
+               body.framing.length == behind && keeps_connection(head);
     }
 
     // Now that it is known what there is to plan; nothing where the object is empty. False: this
@@ -366,14 +510,17 @@ class engine {
         }
         report_.identity = a.object;
         report_.ranges = a.ranges;
-        report_.to_first_reply = now_ - started_at_;
+        if (report_.to_first_reply == instant{0}) report_.to_first_reply = now_ - started_at_;
         identity_known_ = true;
-        ranged_ = a.ranges;
+        if (!a.ranges) ranged_ = false;
         auto const size = size_told(a);
         if (size && !learn_size(*size)) return false;
-        ledger_.reset(wanted_);
         open_wanted_ = true;
         observer_->on(object_known{report_.identity, report_.ranges});
+        if (recalled_)
+            resume();
+        else
+            ledger_.reset(wanted_);
         return true;
     }
 
@@ -446,7 +593,11 @@ class engine {
         l.sampled = l.bytes;
         l.sampled_at = now_;
         wait_for_turn(l);
-        if (opening || !ranged_) {
+        if (opening && resumed_) {
+            // Everything was there: nothing but the reply's head was wanted.
+            if (!l.left) return leave(id);
+            claim(id, *l.left);
+        } else if (opening || !ranged_) {
             // Nothing is in place yet, unless a sink cannot take back what it has handed on.
             auto const fresh = l.reply_bytes.from(wanted_.first + ledger_.frontier());
             if (!fresh)
@@ -506,6 +657,8 @@ class engine {
     // Lanes that wait get their grants in turn, as far as sink, pacer and caller let them.
     void grant_in_turn() {
         if (!sink_ready_ || paused_ || (pace_at_ && now_ < *pace_at_)) return;
+        // A crash loses no more than that and what lanes have in flight, however slow the disk.
+        if (record_is_due()) return;
         pace_at_.reset();
         for (;;) {
             lane_id next = 0;
@@ -537,6 +690,7 @@ class engine {
         l.grant = {window.first, window.first + (pace.bytes - 1)};
         look_soon();
         l.is = lane::state::receiving;
+        l.crc = 0;
         // While it had to wait it was not slow.
         l.sampled_at += now_ - l.admitted_at;
         l.in_place = 0;
@@ -551,6 +705,7 @@ class engine {
                                            .first = std::exchange(l.first_grant, false),
                                            .head_size = l.head_size,
                                            .skip = l.skip,
+                                           .compare = l.sample,
                                            .framing = l.framing,
                                            .last = whole_reply && l.grant.last == l.left->last,
                                            .to_the_end = must_end(l)});
@@ -558,13 +713,15 @@ class engine {
     }
 
     // The lane's grant ends; so much of it is in place.
-    void end_grant(lane& l, std::uint64_t bytes) {
+    void end_grant(lane& l, std::uint64_t bytes, std::uint32_t crc) {
         give_back_rest(l, bytes);
         l.is = lane::state::admitted;
         if (bytes > l.in_place) l.seen_at = now_;
         l.in_place = 0;
         if (auto const arrived = segment::of(l.grant.first, bytes)) {
+            got_bytes(l);
             ledger_.commit(*arrived);
+            if (journal_ && ranged_) checked_.insert({*arrived, crc});
             l.left = arrived->last == max_offset ? std::nullopt : l.left->from(arrived->last + 1);
             l.bytes += bytes;
             report_.bytes += bytes;
@@ -576,6 +733,24 @@ class engine {
             best_ = std::max(best_, there);
             l.attempt_bytes += fresh;
         }
+    }
+    void see_in_place(lane& l, event::lane_window const& w) noexcept {
+        if (w.in_place > l.in_place) got_bytes(l);
+        l.in_place = w.in_place;
+        l.crc = w.crc;
+    }
+    // Of the present grant, what is in place.
+    [[nodiscard]] static std::optional<checked_segment> in_flight(lane const& l) noexcept {
+        if (l.is != lane::state::receiving) return std::nullopt;
+        auto const bytes = segment::of(l.grant.first, l.in_place);
+        return bytes ? std::optional{checked_segment{*bytes, l.crc}} : std::nullopt;
+    }
+    // The server is there: whoever waited for that goes on.
+    void got_bytes(lane const& by) noexcept {
+        last_byte_at_ = now_;
+        // Those that come after all by way of an old request say nothing for the fresh one.
+        if (!refreshing_ && by.asked_with == request_number_) refreshed_ = 0;
+        if (std::exchange(fruitless_, false)) wake_parked();
     }
     void give_back_rest(lane const& l, std::uint64_t bytes) noexcept {
         if (bytes != l.grant.size()) pacer_.give_back(l.grant.size() - bytes);
@@ -600,6 +775,7 @@ class engine {
         l.held.reset();
         l.tries = 0;
         l.attempt_bytes = 0;
+        l.sample = 0;
         sample_rate(l);
         lose_hedge_of(id);
         if (l.reusable && exact && !e.failed)
@@ -626,16 +802,21 @@ class engine {
 
     // ---- failures -------------------------------------------------------------------------
 
-    void lane_failed(lane_id id, failure what) {
+    // `read_whole`: it failed by a reply that is all there; the connection still serves.
+    void lane_failed(lane_id id, failure what, bool read_whole = false) {
         if (ended_) return;
         lane& l = lanes_[id];
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.kind == cause::passing &&
                            what.code != error::head_timeout && what.code != error::closed_in_head;
-        bool const refused = is_refusal(what);
+        bool const renewable = what.kind == cause::renewable && can_refresh_;
+        bool const outdated = renewable && l.asked_with != request_number_;
         release(id);
         if (ended_) return;
-        drop_connection(id);
+        if (read_whole)
+            disengage(id);
+        else
+            drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
         // Those that another download kept are only so many; then there are new ones.
@@ -643,30 +824,372 @@ class engine {
             ++report_.stale_connections;
             return connect(id);
         }
-        if (pointless(what.kind)) return fail(std::move(what));
-        if (refused) ++refusals_;
+        if (pointless(what.kind) && !renewable) {
+            if (read_whole) drop_connection(id);
+            return give_in(id, std::move(what));
+        }
+        if (is_refusal(what)) ++refusals_;
 
         std::uint64_t const brought = std::exchange(l.attempt_bytes, 0);
         l.tries = brought != 0 ? 1 : l.tries + 1;
-        auto const left = deadline_ ? std::optional{*deadline_ - now_} : std::nullopt;
-        renewal const answer = renewal_rule_.decide({what, l.tries, brought, left, random()});
-        if (answer.is == renewal::answer::give_up) {
+        if (brought == 0) fruitless_ = true;
+        // Somebody has asked for a fresh request already, or it has come.
+        if (renewable && refreshing_) return park(id, read_whole);
+        if (outdated) return go_on_with(id, read_whole);
+
+        renewal const answer = ask_rule(what, l.tries, brought);
+        if (answer.is == renewal::answer::fresh_request && can_refresh_) {
+            tell_failure(id, what, next_step::fresh_request, std::nullopt);
+            park(id, read_whole);
+            return refresh();
+        }
+        bool const again = answer.is == renewal::answer::again;
+        if ((!again && answer.is != renewal::answer::elsewhere) || renewable) {
+            if (read_whole) drop_connection(id);
             l.is = lane::state::ended;
-            observer_->on(attempt_failed{id, what, std::nullopt});
             ++given_up_;
             // As long as another lane goes on, it may bring what this one could not. But only one
             // asks what the object is at all.
-            if (running() == 0 || (!identity_known_ && id == opener)) fail(std::move(what));
-            return;
+            if (renewable || !anybody_goes_on() || (!identity_known_ && id == opener)) {
+                tell_failure(id, what, next_step::none, std::nullopt);
+                return give_in(id, std::move(what));
+            }
+            ++report_.lanes_given_up;
+            return tell_failure(id, what, next_step::fewer_lanes, std::nullopt);
         }
         ++report_.retries;
-        observer_->on(attempt_failed{id, what, answer.after});
+        bool const stays = read_whole && again;
+        if (stays)
+            ++report_.retries_in_place;
+        else if (read_whole)
+            drop_connection(id);
+        tell_failure(id, what, stays ? next_step::same_connection : next_step::new_connection,
+                     answer.after);
         // Where fewer lanes are wanted now, the others will do.
-        if (identity_known_ && at_work() >= wanted_lanes()) return;
+        if (identity_known_ && at_work() >= wanted_lanes()) {
+            if (stays) drop_connection(id);
+            return;
+        }
+        if (answer.after <= answer.after.zero()) return go_on_with(id, stays);
         l.is = lane::state::waiting;
+        l.stays = stays;
         l.until = from_now(answer.after);
-        if (answer.after <= answer.after.zero()) connect(id);
+        leave_it_to_one();
     }
+
+    [[nodiscard]] renewal ask_rule(failure const& what, std::uint32_t tries,
+                                   std::uint64_t brought) noexcept {
+        return renewal_rule_.decide(
+            {.what = what,
+             .tries = tries,
+             .bytes = brought,
+             .time_left = deadline_ ? std::optional{*deadline_ - now_} : std::nullopt,
+             .random = random(),
+             .received = received_,
+             .idle = now_ - last_byte_at_,
+             .object_known = identity_known_,
+             .can_refresh = can_refresh_,
+             .refreshed = refreshed_});
+    }
+
+    void tell_failure(lane_id id, failure const& what, next_step next,
+                      std::optional<std::chrono::nanoseconds> after) {
+        observer_->on(attempt_failed{id, what, after, next});
+    }
+
+    // The lane tries again now: over the connection that it has, or a new one.
+    void go_on_with(lane_id id, bool connected) {
+        if (!connected) return connect(id);
+        lanes_[id].is = lane::state::ready;
+        lanes_[id].stays = false;
+        lanes_[id].waited = true;
+    }
+
+    // ---- one finds out for all ------------------------------------------------------------
+
+    // The lane waits until bytes come again, or a fresh request.
+    static constexpr instant not_before_woken = instant::max();
+    void park(lane_id id, bool connected) noexcept {
+        lanes_[id].is = lane::state::waiting;
+        lanes_[id].stays = connected;
+        lanes_[id].until = not_before_woken;
+    }
+    [[nodiscard]] static bool is_parked(lane const& l) noexcept {
+        return l.is == lane::state::waiting && l.until == not_before_woken;
+    }
+    void wake_parked() noexcept {
+        for (lane& l : lanes_)
+            if (is_parked(l)) l.until = now_;
+    }
+    [[nodiscard]] bool anybody_goes_on() const noexcept {
+        return std::ranges::any_of(lanes_, [this](lane const& l) {
+            return is_running(l) && (refreshing_ || !is_parked(l));
+        });
+    }
+    // Nothing has come since a lane failed, and nothing is coming. Before it is known what the
+    // object is, only one lane asks anyway.
+    [[nodiscard]] bool all_quiet() const noexcept {
+        return fruitless_ && identity_known_ && std::ranges::none_of(lanes_, [](lane const& l) {
+                   return l.is == lane::state::admitted || l.is == lane::state::receiving;
+               });
+    }
+    // Where a server is away, of those that wait only the first tries again.
+    void leave_it_to_one() noexcept {
+        if (!all_quiet()) return;
+        std::optional<lane_id> first;
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (lanes_[i].is == lane::state::waiting && !is_parked(lanes_[i]) &&
+                (!first || lanes_[i].until < lanes_[*first].until))
+                first = i;
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (lanes_[i].is == lane::state::waiting && i != first) park(i, lanes_[i].stays);
+    }
+    [[nodiscard]] bool another_finds_out(lane_id id) const noexcept {
+        if (!all_quiet()) return false;
+        for (lane_id i = 0; i != lanes_.size(); ++i)
+            if (i != id && (lanes_[i].is == lane::state::connecting ||
+                            lanes_[i].is == lane::state::requesting))
+                return true;
+        return false;
+    }
+
+    void refresh() {
+        if (std::exchange(refreshing_, true)) return;
+        ++refreshed_;
+        ++report_.refreshes;
+        use_until_.reset();
+        actions_.push_back(action::refresh{});
+    }
+    // Before the request in use is refused, where it is known when that will be.
+    void refresh_in_time() {
+        if (!use_until_ || now_ < *use_until_ || refreshing_ || all_there()) return;
+        use_until_.reset();
+        failure const soon = failure::of(error::request_expires, phase::setup);
+        if (ask_rule(soon, 1, 0).is == renewal::answer::fresh_request) refresh();
+    }
+
+    // ---- further steps down ---------------------------------------------------------------
+
+    // Another attempt of the kind would not do.
+    void give_in(lane_id id, failure what) {
+        bool const changed = what.kind == cause::identity_changed;
+        bool const begun = delivered_ != 0 || running_job_ == job::deliver || winding_up_;
+        // Nothing of this run is lost.
+        bool const only_resumed =
+            resumed_ && report_.bytes == report_.bytes_resumed && what.code == error::bytes_differ;
+        if (changed && !begun && (only_resumed || report_.new_versions < request_.new_versions)) {
+            if (!only_resumed) ++report_.new_versions;
+            tell_failure(id, what, next_step::new_version, std::nullopt);
+            return begin_again();
+        }
+        // Perhaps the beginning can be had.
+        if (recalled_ && is_about_ranges(what.code)) return begin_afresh(id);
+        if (ranged_ && identity_known_ && is_about_ranges(what.code)) {
+            tell_failure(id, what, next_step::one_stream, std::nullopt);
+            return go_on_in_one_stream();
+        }
+        if (changed && report_.new_versions != 0) {
+            what.detail = "it changed " + std::to_string(report_.new_versions + 1) +
+                          " times, the last time: " + what.message();
+            what.code = error::object_unstable;
+        }
+        fail(std::move(what));
+    }
+
+    [[nodiscard]] static bool is_about_ranges(std::error_code ec) noexcept {
+        return ec == error::range_ignored || ec == error::range_missing ||
+               ec == error::range_mismatch || ec == error::length_mismatch ||
+               ec == error::bad_content_range || ec == error::multipart_reply ||
+               ec == error::validator_missing;
+    }
+    // So says a reply to the first request of a run that goes on.
+    [[nodiscard]] static bool is_of_another_object(failure const& what) noexcept {
+        return what.kind == cause::identity_changed || what.code == error::range_ignored ||
+               what.code == error::validator_missing || what.code == error::range_not_satisfiable;
+    }
+
+    // One lane fetches all of it.
+    void go_on_in_one_stream() {
+        report_.one_stream = true;
+        set_all_aside();
+        ranged_ = false;
+        std::uint64_t const proven = ledger_.proven_frontier();
+        std::uint64_t const there = ledger_.frontier();
+        report_.bytes_twice += report_.bytes - there;
+        report_.bytes = there;
+        ledger_.reset(wanted_);
+        suspects_.clear();
+        if (auto const prefix = segment::of(wanted_.first, there)) {
+            ledger_.take(*prefix);
+            ledger_.commit(*prefix);
+        }
+        if (auto const prefix = segment::of(wanted_.first, proven)) ledger_.prove(*prefix);
+        start_over(std::nullopt);
+        if (!ended_) connect(opener);
+    }
+
+    // The object is another one now. If that goes on, one connection is less likely to see two of
+    // them.
+    void begin_again() {
+        set_all_aside();
+        report_.bytes_twice += report_.bytes;
+        if (report_.new_versions > 1) {
+            report_.one_stream = true;
+            ranged_ = false;
+        }
+        identity_known_ = false;
+        forget_what_is_there();
+        ++report_.restarts;
+        connect(opener);
+    }
+    void forget_what_is_there() {
+        recalled_.reset();
+        resumed_ = false;
+        opening_ = false;
+        open_wanted_ = sink_ready_ = empty_ = false;
+        wanted_ = request_.part.value_or(segment{0, max_offset});
+        ledger_.reset(wanted_);
+        checked_.clear();
+        suspects_.clear();
+        report_.bytes = report_.bytes_resumed = 0;
+        hashed_ = best_ = 0;
+    }
+    void set_all_aside() {
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane& l = lanes_[i];
+            if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
+            l.is = lane::state::idle;
+            l.held.reset();
+            l.left.reset();
+            l.tries = 0;
+            l.attempt_bytes = 0;
+            drop_connection(i);
+        }
+    }
+
+    // ---- an earlier run -------------------------------------------------------------------
+
+    // Whether a journal may hold anything of this download: it must be possible to go on in the
+    // middle, and to tell later that it is still the same object.
+    [[nodiscard]] bool may_resume() const noexcept {
+        return journal_ && ranged_ && identity_known_ && !empty_ && !data_lost_ &&
+               report_.identity.size &&
+               (report_.identity.validator.is != validator::kind::none ||
+                expectation_of(verifier_) != 0);
+    }
+
+    // Whether what an earlier run left may be gone on with. With the same digest expected, server
+    // and validator may be others; the digest decides in the end.
+    [[nodiscard]] bool fits(resume_state const& left) const {
+        if (!left.identity.size || *left.identity.size == 0) return false;
+        segment all{0, *left.identity.size - 1};
+        if (request_.part) {
+            if (request_.part->first > all.last) return false;
+            all = {request_.part->first, std::min(request_.part->last, all.last)};
+        }
+        if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
+        std::uint64_t const expected = expectation_of(verifier_);
+        if (expected != 0 && left.expectation == expected) return true;
+        return (expected == 0 || left.expectation == 0) &&
+               left.url == request_.target.to_string() &&
+               left.identity.validator.is != validator::kind::none;
+    }
+    [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
+        return left.expectation != 0 && left.expectation == expectation_of(verifier_);
+    }
+
+    // What is claimed to be in place is read again, a run after the other, some of it at a time.
+    void check_next() {
+        if (checking_ == recalled_->in_place.size()) return check_done();
+        segment const bytes = recalled_->in_place[checking_].bytes;
+        checking_from_ = std::max(checking_from_, bytes.first);
+        checking_to_ = checking_from_ + std::min(bytes.last - checking_from_, windows_.hash - 1);
+        run(job::check, in_sink({checking_from_, checking_to_}));
+    }
+    // No checksum: it could not be read.
+    void compare_check(std::optional<std::uint32_t> crc) {
+        checked_segment const claim = recalled_->in_place[checking_];
+        if (crc)
+            check_crc_ = checking_from_ == claim.bytes.first
+                             ? *crc
+                             : crc32c_join(check_crc_, *crc, checking_to_ - checking_from_ + 1);
+        if (crc && checking_to_ != claim.bytes.last) {
+            checking_from_ = checking_to_ + 1;
+            return check_next();
+        }
+        if (crc && check_crc_ == claim.crc) {
+            checked_.insert(claim);
+            ledger_.take(claim.bytes);
+            ledger_.commit(claim.bytes);
+            report_.bytes += claim.bytes.size();
+        }
+        ++checking_;
+        check_next();
+    }
+    void check_done() {
+        report_.bytes_resumed = report_.bytes;
+        if (checked_.empty()) {
+            forget_what_is_there();
+            return connect(opener);
+        }
+        // Each lane's first bytes are compared with what was there before.
+        ++request_number_;
+        if (same_digest(*recalled_)) {
+            if (ledger_.complete()) {
+                // The digest will tell: nobody need be asked.
+                report_.identity = recalled_->identity;
+                identity_known_ = open_wanted_ = true;
+                return resume();
+            }
+            recalled_->identity = {recalled_->identity.size, {}, {}};
+        }
+        connect(opener);
+    }
+    // It is the same object.
+    void resume() {
+        recalled_.reset();
+        resumed_ = true;
+        told_at_ = report_.bytes;
+        rate_.begin_at(report_.bytes);
+        observer_->on(download_resumed{report_.bytes});
+    }
+    // It is not; the lane asks what it is now.
+    void begin_afresh(lane_id id) {
+        forget_what_is_there();
+        lanes_[id].held.reset();
+        lanes_[id].left.reset();
+        lanes_[id].tries = 0;
+        drop_connection(id);
+        connect(id);
+    }
+
+    [[nodiscard]] std::uint64_t arrived() const noexcept {
+        std::uint64_t bytes = received_;
+        for (lane const& l : lanes_)
+            if (l.is == lane::state::receiving) bytes += l.in_place;
+        return bytes;
+    }
+    void record() {
+        recording_ = arrived();
+        run(job::record);
+    }
+    // Whether as many new bytes have come as the journal may be without.
+    [[nodiscard]] bool record_is_due() const noexcept {
+        std::uint64_t const fresh = arrived() - recorded_;
+        return fresh != 0 && fresh >= record_every_.bytes && may_resume();
+    }
+    // False: it is not time yet.
+    bool record_in_time() {
+        if (!may_resume() || !sink_ready_) return false;
+        std::uint64_t const fresh = arrived() - recorded_;
+        bool const late = now_ - recorded_at_ >= record_every_.time;
+        if (late && fresh == 0) recorded_at_ = now_;
+        if (fresh == 0 || (!late && fresh < record_every_.bytes)) return false;
+        record();
+        return true;
+    }
+
+    // ---- kinds of failures ----------------------------------------------------------------
 
     [[nodiscard]] static constexpr bool pointless(cause c) noexcept {
         return c != cause::passing && c != cause::protocol;
@@ -687,7 +1210,11 @@ class engine {
         bool const admitted = l.is == lane::state::admitted || l.is == lane::state::receiving;
         l.held.reset();
         auto const left = std::exchange(l.left, std::nullopt);
-        if (!identity_known_) return;
+        if (!identity_known_) {
+            // Of what an earlier run left open.
+            if (left) ledger_.give_back(*left);
+            return;
+        }
         if (!ranged_) {
             if (admitted) start_over(left);
         } else if (left) {
@@ -711,20 +1238,25 @@ class engine {
         }
         report_.bytes_twice += report_.bytes;
         if (report_.bytes != 0) ++report_.restarts;
-        report_.bytes = 0;
+        report_.bytes = report_.bytes_resumed = 0;
         ledger_.reset(wanted_);
+        checked_.clear();
         hashed_ = 0;
-        sink_ready_ = false;
+        resumed_ = opening_ = sink_ready_ = false;
         open_wanted_ = true;
     }
 
     void drop_connection(lane_id id) {
+        disengage(id);
+        actions_.push_back(action::close{id});
+    }
+    void disengage(lane_id id) noexcept {
         lane& l = lanes_[id];
         if (l.is != lane::state::ended) l.is = lane::state::idle;
         l.rate = 0;
+        l.stays = false;
         l.hedge_of.reset();
         l.thief.reset();
-        actions_.push_back(action::close{id});
     }
     // The lane has nothing to do any more with the reply it is at.
     void leave(lane_id id) {
@@ -743,6 +1275,9 @@ class engine {
         actions_.push_back(action::connect{id});
     }
 
+    [[nodiscard]] static constexpr bool is_receiving(lane const& l) noexcept {
+        return l.is == lane::state::receiving;
+    }
     [[nodiscard]] static constexpr bool is_running(lane const& l) noexcept {
         return l.is != lane::state::idle && l.is != lane::state::ended;
     }
@@ -751,9 +1286,8 @@ class engine {
     }
     // Without those that wait for their time to try again.
     [[nodiscard]] std::uint32_t at_work() const noexcept {
-        return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, [](lane const& l) {
-            return is_running(l) && l.is != lane::state::waiting;
-        }));
+        return static_cast<std::uint32_t>(std::ranges::count_if(
+            lanes_, [](lane const& l) { return is_running(l) && l.is != lane::state::waiting; }));
     }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
         std::uint32_t receiving = 0;
@@ -765,14 +1299,13 @@ class engine {
             held_back = held_back || (admitted && sink_ready_);
             in_flight += l.in_place;
         }
-        std::uint32_t const want =
-            lane_rule_.want({.running = running(),
-                             .given_up = given_up_,
-                             .receiving = receiving,
-                             .refusals = refusals_,
-                             .bytes = received_ + in_flight,
-                             .now = now_,
-                             .held_back = held_back});
+        std::uint32_t const want = lane_rule_.want({.running = running(),
+                                                    .given_up = given_up_,
+                                                    .receiving = receiving,
+                                                    .refusals = refusals_,
+                                                    .bytes = received_ + in_flight,
+                                                    .now = now_,
+                                                    .held_back = held_back});
         return std::clamp<std::uint32_t>(want, 1, useful_lanes_);
     }
 
@@ -783,19 +1316,23 @@ class engine {
         if (sink_.window == 0) return;
         std::uint64_t const room = sink_.window - std::min(sink_.window, sink_.chunk);
         std::uint64_t const least = std::max(windows_.stripe, pieces().size);
-        useful_lanes_ = static_cast<std::uint32_t>(
-            std::clamp<std::uint64_t>(room / least, 1, lanes_.size()));
+        useful_lanes_ =
+            static_cast<std::uint32_t>(std::clamp<std::uint64_t>(room / least, 1, lanes_.size()));
         if (useful_lanes_ > 1) stripe_ = room / useful_lanes_;
     }
 
     void go_on() {
+        // What an earlier run left is being looked at.
+        if (running_job_ == job::recall || running_job_ == job::check) return;
+        refresh_in_time();
         if (open_wanted_ && !running_job_) {
             open_wanted_ = false;
-            sink_touched_ = true;
+            opening_ = sink_touched_ = true;
+            if (!resumed_) untouched_ = false;
             auto const size = empty_                  ? std::optional<std::uint64_t>{0}
                               : report_.identity.size ? std::optional{wanted_.size()}
                                                       : std::nullopt;
-            run(job::open, {}, size);
+            run(job::open, {}, size, resumed_);
         }
         if (all_there()) return wind_up();
         grant_in_turn();
@@ -820,10 +1357,14 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
             if (l.is != lane::state::ready) continue;
-            if (paused_) {
+            if (paused_ || refreshing_) {
                 // Nothing is asked for.
+            } else if (l.connected_to != server_number_) {
+                // Others are at the server that the fresh request leads to.
+                drop_connection(i);
+                connect(i);
             } else if (!identity_known_) {
-                if (i == opener) ask(i, {opening_segment(), ranged_});
+                if (i == opener) ask_opening(i);
             } else if (!sink_ready_) {
                 // Only the opening request is sent before the sink has room.
             } else if (!ranged_) {
@@ -898,11 +1439,21 @@ class engine {
         return gap.last <= room_until() ? std::optional{gap} : std::nullopt;
     }
 
-    [[nodiscard]] segment opening_segment() const noexcept {
+    // From the first byte that is owed; where none is, for the last one, to see whether it is
+    // still the same object.
+    void ask_opening(lane_id id) {
         std::uint64_t const size =
             std::max<std::uint64_t>(plan_opening(planner_).value_or(windows_.opening), 1);
-        std::uint64_t const left = wanted_.last - wanted_.first;
-        return {wanted_.first, wanted_.first + std::min(left, size - 1)};
+        segment bytes = wanted_;
+        if (recalled_)
+            bytes = ledger_.owed().empty() ? segment{wanted_.last, wanted_.last}
+                                           : ledger_.owed().front();
+        bytes.last = bytes.first + std::min(bytes.last - bytes.first, size - 1);
+        if (recalled_ && !ledger_.owed().empty()) {
+            ledger_.take(bytes);
+            lanes_[id].left = bytes;
+        }
+        ask(id, {bytes, ranged_});
     }
 
     [[nodiscard]] plan_state state_of_plan() noexcept {
@@ -918,14 +1469,17 @@ class engine {
 
     void ask(lane_id id, lease what) {
         lane& l = lanes_[id];
+        l.sample = what.ranged && (l.left || l.hedge_of) ? sample_before(l, what.bytes.first) : 0;
+        what.bytes.first -= l.sample;
         l.held = what;
         l.asked_at = now_;
+        l.asked_with = request_number_;
         l.reply.reset();
         l.request.reserve(longest_request_);
         write_request_head(l.request,
                            {.target = request_.target,
                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = comparable() ? &report_.identity.validator : nullptr,
+                            .if_range = comparable() ? &known()->validator : nullptr,
                             .headers = request_.headers,
                             .user_agent = request_.user_agent});
         look_soon();
@@ -939,12 +1493,22 @@ class engine {
     // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
     // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
     [[nodiscard]] bool comparable() const noexcept {
-        return identity_known_ && report_.identity.weak_etag.empty();
+        return known() != nullptr && known()->weak_etag.empty();
+    }
+
+    // How many bytes before `first` the lane asks for as well, to compare them with those in place:
+    // after a fresh request, or of an earlier run. Pieces are proven anyway.
+    [[nodiscard]] std::uint64_t sample_before(lane const& l, std::uint64_t first) const noexcept {
+        if (l.proven_with == request_number_ || first == 0 || !sink_.readable ||
+            sink_.window != 0 || pieces().size != 0)
+            return 0;
+        auto const run = ledger_.committed().find(first - 1);
+        return run ? std::min(first - run->first, windows_.sample) : 0;
     }
 
     // Connects as many lanes as the rule allows and the work is worth.
     void start_lanes() {
-        if (paused_) return;
+        if (paused_ || refreshing_ || (all_quiet() && running() != 0)) return;
         std::uint32_t const most = lanes_worth_having();
         std::uint32_t now_running = running();
         for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
@@ -1179,6 +1743,7 @@ class engine {
     // What is in place is proven, handed on, or hashed while it is warm; one job at a time.
     void look_at_bytes() {
         if (running_job_ || !sink_ready_) return;
+        if (record_in_time()) return;
         if (prove_piece()) return;
         if (sink_.window != 0) return deliver(false);
         if (!verifier_.wanted() || !report_.identity.size) return;
@@ -1225,6 +1790,7 @@ class engine {
             report_.bytes_twice += proving_.size();
             report_.bytes -= proving_.size();
             ledger_.reject(proving_);
+            checked_.erase(proving_);
             observer_->on(piece_failed{index, proving_});
         }
     }
@@ -1269,7 +1835,7 @@ class engine {
                 l.seen_at = now_;
                 tick_at_ = std::min(tick_at_, from_now(tick));
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
-                end_grant(l, l.in_place);
+                end_grant(l, l.in_place, l.crc);
                 // Only the framing's end is missing, and nobody needs it.
                 if (!l.left && ranged_) return lease_done(id, {});
                 auto const at = l.left ? l.left->first : reached();
@@ -1280,6 +1846,14 @@ class engine {
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
+            if (refreshing_ || another_finds_out(id)) {
+                park(id, l.stays);
+                break;
+            }
+            if (std::exchange(l.stays, false) && !paused_) {
+                go_on_with(id, true);
+                break;
+            }
             // Nobody but the opener asks what the object is.
             if (!identity_known_ || (has_work() && !paused_ && at_work() < wanted_lanes()))
                 connect(id);
@@ -1318,11 +1892,15 @@ class engine {
             if (progress_at_) no_later(*progress_at_);
             if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
-            // Somebody must stay awake, however long the pause.
-            if (paused_) no_later(from_now(longest_sleep));
+            if (use_until_ && !refreshing_) no_later(*use_until_);
+            if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
+                (arrived() != recorded_ || std::ranges::any_of(lanes_, is_receiving)))
+                no_later(after(recorded_at_, record_every_.time));
+            // Somebody must stay awake, however long the pause, or the wait for a fresh request.
+            if (paused_ || refreshing_) no_later(from_now(longest_sleep));
             for (lane const& l : lanes_) {
                 if (l.is == lane::state::connecting || l.is == lane::state::requesting ||
-                    l.is == lane::state::waiting || l.is == lane::state::receiving)
+                    (l.is == lane::state::waiting && !is_parked(l)) || is_receiving(l))
                     no_later(l.until);
             }
         }
@@ -1434,6 +2012,8 @@ class engine {
         if (running_job_ || !sink_ready_) return;
         std::uint64_t const size = empty_ ? 0 : wanted_.size();
         if (sink_.window != 0 && delivered_ < size) return deliver(true);
+        // From here on another run can finish it without fetching anything.
+        if (may_resume() && arrived() != recorded_) return record();
         if (verifier_.wanted() && hashed_ < size) return hash_up_to(size);
         if (verifier_.wanted() && !digest_done_) return run(job::finish_hash);
         if (pieces().size != 0) report_.digest_verified = true;
@@ -1444,15 +2024,32 @@ class engine {
 
     void fail(failure why) {
         // What is being published is complete and right; there is no way back.
-        if (ended_ || finished_ || running_job_ == job::publish) return;
+        if (ended_ || finished_ || running_job_ == job::publish || running_job_ == job::forget)
+            return;
         ended_ = true;
         report_.failed = std::move(why);
+        // What came of unfinished grants counts, too.
+        for (lane& l : lanes_)
+            if (journal_ && ranged_ && is_receiving(l)) end_grant(l, l.in_place, l.crc);
         close_all();
-        if (running_job_) return;
-        if (sink_touched_)
-            run(job::abandon);
-        else
-            finish();
+        if (!running_job_) end_badly(std::nullopt);
+    }
+
+    // What is in place is left to another run, where that can do anything with it.
+    void end_badly(std::optional<job> last) {
+        report_.kept = last == job::keep;
+        if (last == job::keep || last == job::abandon || !sink_touched_) return finish();
+        if (!worth_keeping()) return run(job::abandon);
+        if (may_resume() && arrived() != recorded_ && !std::exchange(last_record_, true))
+            return record();
+        run(job::keep);
+    }
+    [[nodiscard]] bool worth_keeping() const noexcept {
+        failure const& why = *report_.failed;
+        if (data_lost_ || why.kind == cause::identity_changed ||
+            why.code == error::digest_mismatch || why.code == error::partial_replaced)
+            return false;
+        return recalled_ || untouched_ || (may_resume() && !checked_.empty());
     }
 
     void finish() {
@@ -1469,16 +2066,16 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             if (!is_running(lanes_[i])) continue;
             bool const idle = lanes_[i].is == lane::state::ready;
-            if (lanes_[i].is == lane::state::receiving)
-                give_back_rest(lanes_[i], lanes_[i].in_place);
+            if (is_receiving(lanes_[i])) give_back_rest(lanes_[i], lanes_[i].in_place);
             lanes_[i].is = lane::state::idle;
             actions_.push_back(action::close{i, idle});
         }
     }
 
-    void run(job what, segment bytes = {}, std::optional<std::uint64_t> size = std::nullopt) {
+    void run(job what, segment bytes = {}, std::optional<std::uint64_t> size = std::nullopt,
+             bool resumed = false) {
         running_job_ = what;
-        actions_.push_back(action::run{what, bytes, size});
+        actions_.push_back(action::run{what, bytes, size, resumed});
     }
 
     [[nodiscard]] static constexpr engine_windows positive(engine_windows w) noexcept {
@@ -1506,6 +2103,8 @@ class engine {
     Observer* observer_;
     engine_windows windows_;
     sink_shape sink_;
+    journal_interval record_every_;
+    bool can_refresh_ = false;
     std::uint64_t random_;
 
     segment wanted_{0, max_offset};
@@ -1525,8 +2124,34 @@ class engine {
     bool empty_ = false;
     std::uint64_t best_ = 0; // the furthest that a download without ranges has come
 
+    // Going on after failures.
+    bool fruitless_ = false; // no byte has come since a lane failed that had brought none
+    bool refreshing_ = false;
+    std::uint32_t refreshed_ = 0;      // since the last byte
+    std::uint32_t request_number_ = 0; // goes up with every fresh request
+    std::uint32_t server_number_ = 0;  // the first of them that led to the present server
+    std::optional<instant> use_until_;
+    instant last_byte_at_{0};
+
+    // What an earlier run left, until a reply confirms it; and what another one could go on with.
+    bool journal_ = false;
+    bool resumed_ = false;
+    bool data_lost_ = false;
+    bool last_record_ = false;
+    bool untouched_ = false; // what an earlier run left is all there yet
+    std::optional<resume_state> recalled_;
+    std::size_t checking_ = 0;
+    std::uint64_t checking_from_ = 0;
+    std::uint64_t checking_to_ = 0;
+    std::uint32_t check_crc_ = 0;
+    checked_runs checked_;
+    std::uint64_t recorded_ = 0; // of the bytes that had arrived, those that the journal has
+    std::uint64_t recording_ = 0;
+    instant recorded_at_{0};
+
     std::optional<job> running_job_;
     bool open_wanted_ = false;
+    bool opening_ = false;
     bool sink_touched_ = false;
     bool sink_ready_ = false;
     std::uint64_t hashed_ = 0;

@@ -46,9 +46,11 @@ struct lane {
     segment reply_bytes;
     segment grant;
     std::uint64_t in_place = 0; ///< of the grant, when last looked at
+    std::uint32_t crc = 0;      ///< of these bytes, where there is a journal
     std::uint64_t turn = 0;     ///< since when it waits for a grant, beside other lanes
     instant admitted_at{0};     ///< the same, as a time
     std::uint64_t skip = 0;
+    std::uint64_t sample = 0; ///< of what is skipped, bytes to be compared with those in place
     body_framing framing;
     std::size_t head_size = 0;
     bool first_grant = true;
@@ -66,6 +68,13 @@ struct lane {
     bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken
+    bool stays = false;         ///< it waits with its connection open
+
+    // Which request was in use: when it connected, when it asked, when it was last found to lead
+    // to the same bytes.
+    std::uint32_t connected_to = 0;
+    std::uint32_t asked_with = 0;
+    std::uint32_t proven_with = 0;
 
     // The record: failures in a row, and what it brought.
     std::uint32_t tries = 0;

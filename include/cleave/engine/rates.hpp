@@ -38,6 +38,8 @@ class smooth_rate {
         at_ = now;
         bytes_ = bytes;
     }
+    /// So many bytes were there before anything was measured.
+    void begin_at(std::uint64_t bytes) noexcept { bytes_ = bytes; }
     [[nodiscard]] std::uint64_t whole() const noexcept {
         return rate_ >= 9e18 ? std::numeric_limits<std::int64_t>::max()
                              : static_cast<std::uint64_t>(rate_);

@@ -13,8 +13,11 @@
 namespace cleave {
 
 struct report {
-    /// Bytes in place, of those that were wanted.
+    /// Bytes in place, of those that were wanted; and those of them that an earlier run had left.
     std::uint64_t bytes = 0;
+    std::uint64_t bytes_resumed = 0;
+    /// After a failure: whether what is in place was left for another run to go on with.
+    bool kept = false;
     /// What the server said of the object.
     cleave::identity identity;
     /// Whether the server sent ranges; without, one lane carried everything.
@@ -31,6 +34,15 @@ struct report {
     std::uint64_t requests = 0;
     /// Attempts that failed and were followed by another.
     std::uint64_t retries = 0;
+    /// Of these, those that used the same connection again; and lanes that were given up.
+    std::uint64_t retries_in_place = 0;
+    std::uint32_t lanes_given_up = 0;
+    /// Fresh requests that the request source was asked for.
+    std::uint64_t refreshes = 0;
+    /// Whether ranges were given up on the way: one lane fetched all of it.
+    bool one_stream = false;
+    /// Times the download began again because the object had changed.
+    std::uint32_t new_versions = 0;
     /// Requests sent again because a kept connection had died unused; not counted as retries.
     std::uint64_t stale_connections = 0;
     /// Times the download began again from its first byte.

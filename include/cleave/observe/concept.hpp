@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <system_error>
 
 namespace cleave {
 
@@ -59,11 +60,47 @@ struct object_known {
     bool ranges = true;
 };
 
-/// An attempt of a lane failed. `again_after` says when it goes on; without, it was given up.
+/// What comes after a failure: one step down from where it was, and no further than needed.
+enum class next_step : std::uint8_t {
+    same_connection, ///< the lane asks again over the connection it has
+    new_connection,  ///< the lane connects again
+    fresh_request,   ///< all lanes go on with a fresh URL or credentials
+    fewer_lanes,     ///< the lane is given up, others go on
+    one_stream,      ///< one lane fetches all of it, without ranges
+    new_version,     ///< the download begins again, with the object as it is now
+    none,            ///< the download ends
+};
+
+[[nodiscard]] constexpr char const* to_string(next_step s) noexcept {
+    switch (s) {
+    case next_step::same_connection: return "same connection";
+    case next_step::new_connection: return "new connection";
+    case next_step::fresh_request: return "fresh request";
+    case next_step::fewer_lanes: return "fewer lanes";
+    case next_step::one_stream: return "one stream";
+    case next_step::new_version: return "new version";
+    case next_step::none: return "none";
+    }
+    return "unknown";
+}
+
+/// An attempt of a lane failed, and what comes next. `again_after` says when it goes on, where that
+/// is known.
 struct attempt_failed {
     lane_id lane = 0;
     failure const& what;
     std::optional<std::chrono::nanoseconds> again_after;
+    next_step next = next_step::none;
+};
+
+/// Bytes of an earlier run are in place, and count; what is missing follows.
+struct download_resumed {
+    std::uint64_t bytes = 0;
+};
+
+/// There is a fresh request, or, where `failed` says why, there is none.
+struct request_refreshed {
+    std::error_code failed{};
 };
 
 /// An idle lane took the end of what a slow one holds, or, after a hedge, all that it had left.
@@ -131,8 +168,9 @@ struct download_ended {
 /// | expression     | meaning                                                                   |
 /// |----------------|---------------------------------------------------------------------------|
 /// | `o.on(e)`      | told of `e`: `lane_connected`, `segment_asked`, `object_known`,           |
-/// |                | `attempt_failed`, `bytes_stolen`, `piece_failed`, `download_paused`,      |
-/// |                | `progress`, `download_ended`; `noexcept`                                  |
+/// |                | `attempt_failed`, `download_resumed`, `request_refreshed`,                |
+/// |                | `bytes_stolen`, `piece_failed`, `download_paused`, `progress`,            |
+/// |                | `download_ended`; `noexcept`                                              |
 /// | `o.interval()` | how often it wants `progress`, `std::chrono::nanoseconds`; 0 is never     |
 /// | `o.step()`     | optional: wants `progress` also after so many new bytes, `std::uint64_t`; |
 /// |                | 0 is never; `noexcept`                                                    |
@@ -144,12 +182,15 @@ template <class O>
 concept observer =
     std::move_constructible<O> &&
     requires(O& o, lane_connected const& c, segment_asked const& a, object_known const& k,
-             attempt_failed const& f, bytes_stolen const& s, piece_failed const& i,
-             download_paused const& z, progress const& p, download_ended const& e) {
+             attempt_failed const& f, download_resumed const& r, request_refreshed const& q,
+             bytes_stolen const& s, piece_failed const& i, download_paused const& z,
+             progress const& p, download_ended const& e) {
         { o.on(c) } noexcept;
         { o.on(a) } noexcept;
         { o.on(k) } noexcept;
         { o.on(f) } noexcept;
+        { o.on(r) } noexcept;
+        { o.on(q) } noexcept;
         { o.on(s) } noexcept;
         { o.on(i) } noexcept;
         { o.on(z) } noexcept;
@@ -178,6 +219,8 @@ struct ignores_other_events {
     void on(segment_asked const&) const noexcept {}
     void on(object_known const&) const noexcept {}
     void on(attempt_failed const&) const noexcept {}
+    void on(download_resumed const&) const noexcept {}
+    void on(request_refreshed const&) const noexcept {}
     void on(bytes_stolen const&) const noexcept {}
     void on(piece_failed const&) const noexcept {}
     void on(download_paused const&) const noexcept {}

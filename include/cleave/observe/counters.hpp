@@ -27,9 +27,20 @@ struct counts {
     /// Segments asked for, hedges too.
     std::atomic<std::uint64_t> asked{0};
     std::atomic<std::uint64_t> hedges{0};
-    /// Attempts that failed, those after which a lane was given up too.
+    /// Attempts that failed, and how often each `next_step` came after one.
     std::atomic<std::uint64_t> failed{0};
-    std::atomic<std::uint64_t> given_up{0};
+    std::atomic<std::uint64_t> same_connection{0};
+    std::atomic<std::uint64_t> new_connection{0};
+    std::atomic<std::uint64_t> fresh_request{0};
+    std::atomic<std::uint64_t> fewer_lanes{0};
+    std::atomic<std::uint64_t> one_stream{0};
+    std::atomic<std::uint64_t> new_version{0};
+    std::atomic<std::uint64_t> none{0};
+    /// Bytes of an earlier run.
+    std::atomic<std::uint64_t> bytes_resumed{0};
+    /// Fresh requests that came, and those that did not.
+    std::atomic<std::uint64_t> refreshed{0};
+    std::atomic<std::uint64_t> refreshes_failed{0};
     std::atomic<std::uint64_t> bytes_stolen{0};
     std::atomic<std::uint64_t> pieces_failed{0};
     std::atomic<bool> paused{false};
@@ -66,7 +77,19 @@ class counters {
     void on(object_known const& e) noexcept { counts_->total = e.identity.size.value_or(0); }
     void on(attempt_failed const& e) noexcept {
         ++counts_->failed;
-        if (!e.again_after) ++counts_->given_up;
+        switch (e.next) {
+        case next_step::same_connection: ++counts_->same_connection; break;
+        case next_step::new_connection: ++counts_->new_connection; break;
+        case next_step::fresh_request: ++counts_->fresh_request; break;
+        case next_step::fewer_lanes: ++counts_->fewer_lanes; break;
+        case next_step::one_stream: ++counts_->one_stream; break;
+        case next_step::new_version: ++counts_->new_version; break;
+        case next_step::none: ++counts_->none; break;
+        }
+    }
+    void on(download_resumed const& e) noexcept { counts_->bytes_resumed += e.bytes; }
+    void on(request_refreshed const& e) noexcept {
+        ++(e.failed ? counts_->refreshes_failed : counts_->refreshed);
     }
     void on(bytes_stolen const& e) noexcept { counts_->bytes_stolen += e.bytes.size(); }
     void on(piece_failed const&) noexcept { ++counts_->pieces_failed; }

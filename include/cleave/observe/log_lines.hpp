@@ -44,7 +44,7 @@ struct lines_to_stream {
 /// Calls `f(std::string_view)` with a line for each event but `progress`, without a line break:
 ///
 ///     lane 3 asks for [0,1048575]
-///     lane 3 failed: connection reset by peer; check the network and try again; again after 0.2 s
+///     lane 3 failed: the server failed (5xx); wait and try again; connects again in 0.2 s
 ///
 /// `log_lines(std::cerr)` writes them to a stream, each with a line break behind it; the stream
 /// must outlive the download. Lines hold no secrets: no URL, no field of request or reply. Control
@@ -80,11 +80,19 @@ class log_lines {
         });
     }
     void on(attempt_failed const& e) noexcept {
+        write(
+            [&] { return lane(e.lane) + "failed: " + e.what.message() + "; " + what_follows(e); });
+    }
+    void on(download_resumed const& e) noexcept {
         write([&] {
-            std::string const line = lane(e.lane) + "failed: " + e.what.message();
-            if (!e.again_after) return line + "; given up";
-            if (e.again_after->count() <= 0) return line + "; again at once";
-            return line + "; again after " + detail::in_seconds(*e.again_after);
+            return "goes on where an earlier run ended: " + std::to_string(e.bytes) +
+                   " bytes are in place";
+        });
+    }
+    void on(request_refreshed const& e) noexcept {
+        write([&] {
+            return e.failed ? "there is no fresh URL: " + e.failed.message()
+                            : std::string{"there is a fresh URL"};
         });
     }
     void on(bytes_stolen const& e) noexcept {
@@ -115,6 +123,22 @@ class log_lines {
 
   private:
     [[nodiscard]] static std::string lane(lane_id id) { return "lane " + std::to_string(id) + ' '; }
+    [[nodiscard]] static std::string what_follows(attempt_failed const& e) {
+        std::string when;
+        if (e.again_after)
+            when = e.again_after->count() <= 0 ? " at once"
+                                               : " in " + detail::in_seconds(*e.again_after);
+        switch (e.next) {
+        case next_step::same_connection: return "asks again" + when + " over the same connection";
+        case next_step::new_connection: return "connects again" + when;
+        case next_step::fresh_request: return "gets a fresh URL";
+        case next_step::fewer_lanes: return "goes on without this lane";
+        case next_step::one_stream: return "one stream from here on";
+        case next_step::new_version: return "begins again with the new version";
+        case next_step::none: break;
+        }
+        return "given up";
+    }
     template <class MakeLine>
     void write(MakeLine make_line) noexcept {
         try {

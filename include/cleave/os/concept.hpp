@@ -21,6 +21,12 @@ namespace cleave {
 /// |---------------------------|----------------------------------------------------------------|
 /// | `f.check_target(t, ec)`   | may a file be put at path `t`? changes nothing                 |
 /// | `f.open_partial(p, ec)`   | creates or takes over `p`, locks it, makes it empty            |
+/// | `f.reopen_partial(p, ec)` | takes over `p` as it is, and locks it; none there: ENOENT      |
+/// | `f.open_finished(t, ec)`  | opens target `t` to be read only: `discard` leaves it, and a   |
+/// |                           | mapping of it is read-only; none there: ENOENT                 |
+/// | `f.open_journal(p, ec)`   | creates `p` for its owner only, or takes it over as it is, and |
+/// |                           | locks it                                                       |
+/// | `f.size(ec)`              | its length in bytes                                            |
 /// | `f.allocate(size, ec)`    | room for `size` bytes; where that cannot be had beforehand, ok |
 /// | `f.write_at(off, b, ec)`  | writes all of `b` at `off`                                     |
 /// | `f.read_at(off, b, ec)`   | fills `b` from `off`; a short file is an error                 |
@@ -28,6 +34,7 @@ namespace cleave {
 /// | `f.sync(ec)`              | what was written survives a power cut                          |
 /// | `f.publish(t, ec)`        | the partial becomes `t`, whole, in one step, durably           |
 /// | `f.discard()`             | removes the partial if it is still ours, and closes            |
+/// | `f.close()`               | closes it and leaves it where it is                            |
 ///
 /// `read_at` may run beside `write_at` for other bytes. Models: `posix_file`.
 template <class F>
@@ -37,6 +44,10 @@ concept file = std::move_constructible<F> &&
                         std::error_code& ec) {
                    f.check_target(path, ec);
                    f.open_partial(path, ec);
+                   f.reopen_partial(path, ec);
+                   f.open_finished(path, ec);
+                   f.open_journal(path, ec);
+                   { f.size(ec) } -> std::same_as<std::uint64_t>;
                    f.allocate(offset, ec);
                    f.write_at(offset, from, ec);
                    f.read_at(offset, to, ec);
@@ -44,6 +55,7 @@ concept file = std::move_constructible<F> &&
                    f.sync(ec);
                    f.publish(path, ec);
                    { f.discard() } noexcept;
+                   { f.close() } noexcept;
                };
 
 /// A file `f` that can also be memory.

@@ -24,16 +24,18 @@ namespace cleave {
 class mapping {
   public:
     mapping() = default;
-    /// `size` bytes of the file open at `fd` for reading and writing. A size that memory cannot
-    /// have is `errc::value_too_large`; of 0 bytes it is empty.
-    mapping(int fd, std::uint64_t size, std::error_code& ec) {
+    /// `size` bytes of the file open at `fd` for reading and writing, or for reading where
+    /// `read_only`: then a store is a fault. A size that memory cannot have is
+    /// `errc::value_too_large`; of 0 bytes it is empty.
+    mapping(int fd, std::uint64_t size, std::error_code& ec, bool read_only = false) {
         if (!std::in_range<std::size_t>(size)) {
             ec = std::make_error_code(std::errc::value_too_large);
             return;
         }
         auto const n = static_cast<std::size_t>(size);
         if (n == 0) return;
-        void* const at = ::mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        int const protection = read_only ? PROT_READ : PROT_READ | PROT_WRITE;
+        void* const at = ::mmap(nullptr, n, protection, MAP_SHARED, fd, 0);
         if (at == MAP_FAILED)
             fail(ec);
         else

@@ -25,18 +25,27 @@
 
 namespace cleave {
 
-/// A partial file on a POSIX system. Move-only; closing it leaves the file where it is.
+/// A file on a POSIX system: a partial, a finished file, or a journal. Move-only; closing it leaves
+/// the file where it is.
 ///
-/// The partial is never opened through a symbolic link, and is locked (`flock`) as long as it is
-/// open, so that a second process finds `error::target_busy`.
+/// Nothing is opened through a symbolic link or waited for, and what is no regular file is refused
+/// by name. Partials and journals have no second name, and are locked (`flock`) as long as they are
+/// open, so that a second process finds `error::target_busy`. A finished file is read only: writing
+/// is `errc::bad_file_descriptor`, and `discard` only closes it.
+///
+/// The first `sync` after opening also syncs the directory, so that the name survives a power cut:
+/// who created or renamed the file may have been killed before that.
 class posix_file {
   public:
     posix_file() = default;
     posix_file(posix_file&& other) noexcept
-        : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+        : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)),
+          finished_(other.finished_), name_synced_(other.name_synced_) {}
     posix_file& operator=(posix_file&& other) noexcept {
         std::swap(fd_, other.fd_);
         std::swap(path_, other.path_);
+        std::swap(finished_, other.finished_);
+        std::swap(name_synced_, other.name_synced_);
         return *this;
     }
     ~posix_file() { close(); }
@@ -58,41 +67,32 @@ class posix_file {
     }
 
     void open_partial(std::string const& path, std::error_code& ec) {
-        // Between opening and locking, another process may publish or remove what we opened.
-        // Then the name leads elsewhere, and we open again.
-        for (int i = 0; i != max_open_races; ++i) {
+        take(path, O_CREAT, 0666, ec);
+        if (!ec) resize(0, ec);
+    }
+
+    void reopen_partial(std::string const& path, std::error_code& ec) { take(path, 0, 0, ec); }
+
+    void open_finished(std::string const& target, std::error_code& ec) {
+        open_regular(target, O_RDONLY, 0, ec);
+        finished_ = true;
+    }
+
+    void open_journal(std::string const& path, std::error_code& ec) {
+        take(path, O_CREAT, owner_only, ec);
+        if (ec) return;
+        struct stat opened {};
+        if (::fstat(fd_, &opened) != 0 ||
+            ((opened.st_mode & ~owner_only & all_modes) != 0 && ::fchmod(fd_, owner_only) != 0)) {
+            fail(ec);
             close();
-            path_ = path;
-            fd_ =
-                ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-            if (fd_ < 0) {
-                ec = errno == ELOOP ? make_error_code(error::target_not_regular) : last_error();
-                return;
-            }
-            struct stat opened {};
-            if (::fstat(fd_, &opened) != 0) {
-                fail(ec);
-                return close();
-            }
-            // A second name means that it is somebody's file, not a partial of ours.
-            if (!S_ISREG(opened.st_mode) || opened.st_nlink > 1) {
-                close();
-                ec = error::target_not_regular;
-                return;
-            }
-            if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-                bool const busy = errno == EWOULDBLOCK;
-                if (!busy)
-                    ec = last_error();
-                else
-                    ec = error::target_busy;
-                close();
-                return;
-            }
-            if (is_at(path)) return resize(0, ec);
         }
-        close();
-        ec = error::target_busy;
+    }
+
+    [[nodiscard]] std::uint64_t size(std::error_code& ec) const {
+        struct stat opened {};
+        if (::fstat(fd_, &opened) != 0) fail(ec);
+        return static_cast<std::uint64_t>(opened.st_size);
     }
 
     void allocate(std::uint64_t size, std::error_code& ec) {
@@ -150,7 +150,7 @@ class posix_file {
     }
 
     [[nodiscard]] mapping map(std::uint64_t size, std::error_code& ec) const {
-        return {fd_, size, ec};
+        return {fd_, size, ec, finished_};
     }
 
     void resize(std::uint64_t size, std::error_code& ec) {
@@ -165,6 +165,12 @@ class posix_file {
     void sync(std::error_code& ec) {
         while (::fsync(fd_) != 0)
             if (errno != EINTR) return fail(ec);
+        if (name_synced_) return;
+        int const directory = open_directory_of(path_, ec);
+        if (ec) return;
+        sync_directory(directory, ec);
+        ::close(directory);
+        name_synced_ = !ec;
     }
 
     void publish(std::string const& target, std::error_code& ec) {
@@ -176,9 +182,8 @@ class posix_file {
         }
         // A rename is durable once the directory is. It is opened first: a directory that cannot be
         // synced must be found while the old file still stands.
-        int const directory =
-            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (directory < 0) return fail(ec);
+        int const directory = open_directory_of(target, ec);
+        if (ec) return;
         if (::rename(path_.c_str(), target.c_str()) != 0)
             fail(ec);
         else
@@ -188,12 +193,18 @@ class posix_file {
     }
 
     void discard() noexcept {
-        if (fd_ >= 0 && is_at(path_)) ::unlink(path_.c_str());
+        if (fd_ >= 0 && !finished_ && is_at(path_)) ::unlink(path_.c_str());
         close();
+    }
+
+    void close() noexcept {
+        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     }
 
   private:
     static constexpr int max_open_races = 16;
+    static constexpr mode_t owner_only = 0600;
+    static constexpr mode_t all_modes = 07777;
     static constexpr std::uint64_t max_size =
         static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
 
@@ -202,8 +213,54 @@ class posix_file {
     }
     static void fail(std::error_code& ec) noexcept { ec = last_error(); }
 
-    void close() noexcept {
-        if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+    // Opens a regular file under that very name, without waiting for anybody.
+    void open_regular(std::string const& path, int flags, mode_t mode, std::error_code& ec) {
+        close();
+        path_ = path;
+        finished_ = false;
+        name_synced_ = false;
+        fd_ = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+        struct stat opened {};
+        if (fd_ < 0) {
+            // A link is ELOOP, a socket ENXIO.
+            if (errno == ELOOP || errno == ENXIO)
+                ec = error::target_not_regular;
+            else if (errno == EISDIR)
+                ec = error::target_is_directory;
+            else
+                fail(ec);
+            return;
+        }
+        if (::fstat(fd_, &opened) != 0)
+            fail(ec);
+        else if (S_ISDIR(opened.st_mode))
+            ec = error::target_is_directory;
+        else if (!S_ISREG(opened.st_mode))
+            ec = error::target_not_regular;
+        if (ec) close();
+    }
+
+    // Opens a file to be written, and locks it.
+    void take(std::string const& path, int flags, mode_t mode, std::error_code& ec) {
+        // Between opening and locking, another process may publish or remove what we opened.
+        // Then the name leads elsewhere, and we open again.
+        for (int i = 0; i != max_open_races; ++i) {
+            open_regular(path, O_RDWR | flags, mode, ec);
+            if (ec) return;
+            struct stat opened {};
+            // A second name means that it is somebody's file, not one of ours.
+            if (::fstat(fd_, &opened) != 0)
+                fail(ec);
+            else if (opened.st_nlink > 1)
+                ec = error::target_not_regular;
+            else if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
+                ec = errno == EWOULDBLOCK ? make_error_code(error::target_busy) : last_error();
+            else if (is_at(path))
+                return;
+            if (ec) return close();
+        }
+        close();
+        ec = error::target_busy;
     }
 
     // Whether `path` still leads to the file that is open here.
@@ -224,6 +281,13 @@ class posix_file {
         }
     }
 
+    [[nodiscard]] static int open_directory_of(std::string const& target, std::error_code& ec) {
+        int const directory =
+            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (directory < 0) fail(ec);
+        return directory;
+    }
+
     [[nodiscard]] static std::string directory_of(std::string const& target) {
         auto const slash = target.find_last_of('/');
         if (slash == std::string::npos) return ".";
@@ -232,6 +296,8 @@ class posix_file {
 
     int fd_ = -1;
     std::string path_;
+    bool finished_ = false;
+    bool name_synced_ = false;
 };
 
 static_assert(mappable_file<posix_file>);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <system_error>
 
 namespace cleave {
@@ -23,6 +24,9 @@ struct sink_traits {
     bool revocable = false;
     /// Bytes are handed on strictly in order, through a window of limited memory.
     bool ordered = false;
+    /// What was committed outlives the process, and another run can go on with it; then it is
+    /// readable and revocable, too.
+    bool resumable = false;
     /// Prepared memory may be filled by system calls only: a store of the program's own could raise
     /// a signal. Whoever has bytes in other memory calls `write`.
     bool system_filled = false;
@@ -71,6 +75,19 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 /// | `s.async_deliver(off, n, h)`  | the same without blocking; calls `h(ec)` from any thread,  |
 /// |                               | perhaps before it returns                                  |
 ///
+/// With `traits.resumable` also these:
+///
+/// | expression                  | meaning                                                      |
+/// |-----------------------------|--------------------------------------------------------------|
+/// | `s.target()`                | const: the finished file's path, where it has one;           |
+/// |                             | converts to `std::string`                                    |
+/// | `s.reopen(size, all, ec)`   | in place of `open`: takes over the `size` bytes that an      |
+/// |                             | earlier run left, as they are; where `all` of them were in   |
+/// |                             | place, perhaps under the final name already                  |
+/// | `s.flush(ec)`               | what is committed survives a power cut                       |
+/// | `s.keep()`                  | the download failed, but another run may go on: leave what   |
+/// |                             | there is, and nothing under the final name; `noexcept`       |
+///
 /// and optionally, or with `traits.system_filled`:
 ///
 /// | expression              | meaning                                                          |
@@ -83,14 +100,17 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 /// 2. Prepared memory is used before the next call of the same thread to `prepare`; it is never
 ///    held across a wait.
 /// 3. A committed byte that `read` gives back is the byte that was committed.
-/// 4. After an error of `open`, `commit`, `write`, `deliver`, `sync` or `publish` only `abandon` is
-///    called.
+/// 4. After an error of `open`, `commit`, `write`, `deliver`, `flush`, `sync` or `publish` only
+///    `abandon` or `keep` is called. After one of `reopen` nothing was taken over; `open` follows
+///    where there was nothing of that size (ENOENT, `error::partial_replaced`), and nothing after
+///    any other.
 /// 5. Of an ordered sink nothing at or behind `delivered + window()` is prepared, where `delivered`
 ///    is the end of what was handed on; and bytes are handed on from 0 on, in order, each once,
 ///    `chunk()` at a time except for the last. The window is at least one chunk.
 ///
-/// `open`, `read`, `deliver`, `sync`, `publish` and `abandon` run beside the lanes and may block,
-/// one at a time; `read` and `deliver` while other bytes are prepared and committed. The others run
+/// `open`, `reopen`, `read`, `deliver`, `flush`, `sync`, `publish`, `keep` and `abandon` run beside
+/// the lanes and may block, one at a time; `read`, `deliver` and `flush` while other bytes are
+/// prepared and committed. The others run
 /// with the lanes. Models: `file_sink`, `mapped_file_sink`, `memory_sink`, `ordered_sink`,
 /// `null_sink`, `tee_sink`.
 template <class S>
@@ -111,6 +131,14 @@ concept byte_sink =
      requires(S& s, std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
          s.read(offset, to, ec);
      }) &&
+    (!S::traits.resumable ||
+     (S::traits.readable && S::traits.revocable &&
+      requires(S& s, S const& c, std::uint64_t size, bool all, std::error_code& ec) {
+          { c.target() } -> std::convertible_to<std::string>;
+          s.reopen(size, all, ec);
+          s.flush(ec);
+          { s.keep() } noexcept;
+      })) &&
     (!S::traits.ordered ||
      (requires(S const& s) {
          { s.window() } -> std::same_as<std::uint64_t>;

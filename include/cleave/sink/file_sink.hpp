@@ -22,11 +22,13 @@ namespace cleave {
 
 /// Writes with `File` through one buffer, or with `write` from where the bytes lie. The partial is
 /// as long as the object from the start, so that a full disk is found before anything is fetched. A
-/// run that fails removes its partial and leaves whatever was under the target's name as it was.
+/// run that fails removes its partial, or keeps it for another run, and leaves whatever was under
+/// the target's name as it was. An object of unknown size is never reopened.
 template <file File>
 class basic_file_sink {
   public:
-    static constexpr sink_traits traits{.concurrent = false, .readable = true, .revocable = true};
+    static constexpr sink_traits traits{
+        .concurrent = false, .readable = true, .revocable = true, .resumable = true};
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_file_sink(std::string target, File f = File{})
@@ -35,16 +37,32 @@ class basic_file_sink {
     void check(std::error_code& ec) { file_.check_target(target_, ec); }
 
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
-        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
-        if (!std::exchange(opened_, true))
-            file_.open_partial(target_ + ".part", ec);
-        else
+        make_buffer();
+        // What could not be taken is somebody else's; it is not ours to remove.
+        if (std::exchange(has_, what::partial) == what::partial)
             file_.resize(0, ec);
-        if (ec) {
-            // What could not be taken is somebody else's; it is not ours to remove.
-            return;
+        else
+            file_.open_partial(partial(), ec);
+        if (!ec && size) file_.allocate(*size, ec);
+    }
+
+    /// Takes over a partial of exactly `size` bytes, else `error::partial_replaced`. Where there is
+    /// none and `all` bytes were in place, the target itself, if it has that size: it was published
+    /// already. It can be read then and not written.
+    void reopen(std::uint64_t size, bool all, std::error_code& ec) {
+        make_buffer();
+        has_ = what::partial;
+        file_.reopen_partial(partial(), ec);
+        if (all && ec == std::errc::no_such_file_or_directory) {
+            ec.clear();
+            has_ = what::finished;
+            file_.open_finished(target_, ec);
         }
-        if (size) file_.allocate(*size, ec);
+        std::uint64_t const found = ec ? 0 : file_.size(ec);
+        if (!ec && found != size) ec = error::partial_replaced;
+        // Where an earlier run wrote nothing yet, there may be a hole.
+        if (!ec && has_ == what::partial) file_.allocate(size, ec);
+        if (ec) keep();
     }
 
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n, std::error_code&) {
@@ -59,22 +77,40 @@ class basic_file_sink {
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
         file_.read_at(offset, to, ec);
     }
+    void flush(std::error_code& ec) { file_.sync(ec); }
     void sync(std::uint64_t size, std::error_code& ec) {
-        file_.resize(size, ec);
+        if (has_ != what::finished) file_.resize(size, ec);
         if (!ec) file_.sync(ec);
     }
-    void publish(std::error_code& ec) { file_.publish(target_, ec); }
-    void abandon() noexcept { file_.discard(); }
+    void publish(std::error_code& ec) {
+        if (has_ != what::finished) file_.publish(target_, ec);
+    }
+    void abandon() noexcept {
+        if (has_ != what::finished) file_.discard();
+        keep();
+    }
+    void keep() noexcept {
+        file_.close();
+        has_ = what::nothing;
+    }
 
     [[nodiscard]] std::string const& target() const noexcept { return target_; }
 
   private:
     static constexpr std::size_t buffer_size = 256 * 1024;
 
+    // What `file_` has open.
+    enum class what { nothing, partial, finished };
+
+    void make_buffer() {
+        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+    }
+    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
+
     std::string target_;
     File file_;
     std::unique_ptr<std::byte[]> buffer_;
-    bool opened_ = false;
+    what has_ = what::nothing;
 };
 
 using file_sink = basic_file_sink<posix_file>;

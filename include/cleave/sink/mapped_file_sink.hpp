@@ -36,8 +36,11 @@ namespace cleave {
 template <mappable_file File>
 class basic_mapped_file_sink {
   public:
-    static constexpr sink_traits traits{
-        .concurrent = true, .readable = true, .revocable = true, .system_filled = true};
+    static constexpr sink_traits traits{.concurrent = true,
+                                        .readable = true,
+                                        .revocable = true,
+                                        .resumable = true,
+                                        .system_filled = true};
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_mapped_file_sink(std::string target, File f = File{})
@@ -54,12 +57,27 @@ class basic_mapped_file_sink {
             return;
         }
         mapping_ = {};
-        if (!std::exchange(opened_, true))
-            file_.open_partial(target_ + ".part", ec);
-        else
+        if (std::exchange(has_, what::partial) == what::partial)
             file_.resize(0, ec);
-        if (!ec) file_.allocate(*size, ec);
-        if (!ec) mapping_ = file_.map(*size, ec);
+        else
+            file_.open_partial(partial(), ec);
+        if (!ec) make_room(*size, ec);
+    }
+
+    /// As `basic_file_sink::reopen`.
+    void reopen(std::uint64_t size, bool all, std::error_code& ec) {
+        mapping_ = {};
+        has_ = what::partial;
+        file_.reopen_partial(partial(), ec);
+        if (all && ec == std::errc::no_such_file_or_directory) {
+            ec.clear();
+            has_ = what::finished;
+            file_.open_finished(target_, ec);
+        }
+        std::uint64_t const found = ec ? 0 : file_.size(ec);
+        if (!ec && found != size) ec = error::partial_replaced;
+        if (!ec && has_ == what::partial) make_room(size, ec);
+        if (ec) keep();
     }
 
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t offset, std::size_t n,
@@ -85,37 +103,59 @@ class basic_mapped_file_sink {
         file_.read_at(offset, to, ec);
     }
 
+    void flush(std::error_code& ec) {
+        // What came through the mapping, then all else of the file: see `mapping::sync`.
+        mapping_.sync(ec);
+        if (!ec) file_.sync(ec);
+    }
     void sync(std::uint64_t size, std::error_code& ec) {
         // A file that was cut still takes bytes in its last page, behind its end, without a word.
         std::byte last{};
         if (size != 0) file_.read_at(size - 1, {&last, 1}, ec);
-        if (!ec) file_.resize(size, ec);
-        // What came through the mapping, then all else of the file: see `mapping::sync`.
-        if (!ec) mapping_.sync(ec);
-        if (!ec) file_.sync(ec);
+        if (!ec && has_ != what::finished) file_.resize(size, ec);
+        if (!ec) flush(ec);
     }
 
     void publish(std::error_code& ec) {
         // First what may fail while nothing is visible yet.
+        if (has_ == what::finished && result_ != nullptr) map_finished(ec);
         mapped_bytes finished;
-        if (result_ != nullptr) finished = {std::move(mapping_), ec};
+        if (!ec && result_ != nullptr) finished = {std::move(mapping_), ec};
         mapping_ = {};
-        if (!ec) file_.publish(target_, ec);
+        if (!ec && has_ != what::finished) file_.publish(target_, ec);
         if (!ec && result_ != nullptr) *result_ = std::move(finished);
     }
     void abandon() noexcept {
+        if (has_ != what::finished) file_.discard();
+        keep();
+    }
+    void keep() noexcept {
         mapping_ = {};
-        file_.discard();
+        file_.close();
+        has_ = what::nothing;
     }
 
     [[nodiscard]] std::string const& target() const noexcept { return target_; }
 
   private:
+    // What `file_` has open. A finished file is not mapped until it is handed over.
+    enum class what { nothing, partial, finished };
+
+    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
+    void make_room(std::uint64_t size, std::error_code& ec) {
+        file_.allocate(size, ec);
+        if (!ec) mapping_ = file_.map(size, ec);
+    }
+    void map_finished(std::error_code& ec) {
+        std::uint64_t const size = file_.size(ec);
+        if (!ec) mapping_ = file_.map(size, ec);
+    }
+
     std::string target_;
     File file_;
     mapping mapping_;
     mapped_bytes* result_ = nullptr;
-    bool opened_ = false;
+    what has_ = what::nothing;
 };
 
 using mapped_file_sink = basic_mapped_file_sink<posix_file>;

@@ -80,6 +80,14 @@ struct piece_expectation {
 /// | `v.learn(f)`   | told the Repr-Digest of the first accepted reply, empty where there is   |
 /// |                | none, `std::string_view`; an `std::error_code` ends the download         |
 ///
+/// Optional, for going on after a crash:
+///
+/// | expression          | meaning                                                             |
+/// |---------------------|---------------------------------------------------------------------|
+/// | `v.expectation()`   | const: tells which bytes are expected: the same for the same digest |
+/// |                     | or digests, another one for others, 0 for none, `std::uint64_t`;    |
+/// |                     | `noexcept`                                                          |
+///
 /// Laws:
 /// 1. `wanted()` is the same at every call, but that `learn` may change it.
 /// 2. When `wanted()`, no download ends well unless `matches` has said yes to the digest of
@@ -125,5 +133,24 @@ template <content_verifier V>
     else
         return {};
 }
+
+/// What a verifier expects, as a number that outlives the process; 0 where it does not say.
+template <content_verifier V>
+[[nodiscard]] constexpr std::uint64_t expectation_of(V const& v) noexcept {
+    if constexpr (requires { { v.expectation() } noexcept -> std::same_as<std::uint64_t>; })
+        return v.expectation();
+    else
+        return 0;
+}
+
+namespace detail {
+/// FNV-1a of these bytes, behind those that made `from`; never 0.
+[[nodiscard]] constexpr std::uint64_t expectation_hash(std::span<std::byte const> bytes,
+                                                       std::uint64_t from) noexcept {
+    for (std::byte const b : bytes)
+        from = (from ^ std::to_integer<std::uint64_t>(b)) * 0x100000001b3U;
+    return from == 0 ? 1 : from;
+}
+} // namespace detail
 
 } // namespace cleave

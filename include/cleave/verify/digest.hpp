@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <system_error>
 
@@ -55,6 +56,11 @@ namespace detail {
         if (c != next(b)) return false;
         if (c == -1) return true;
     }
+}
+/// What the hash of an expectation begins with: the algorithm, by its name.
+[[nodiscard]] inline std::uint64_t expectation_basis(digest_algorithm a) noexcept {
+    std::string_view const name = to_string(a);
+    return expectation_hash(std::as_bytes(std::span{name}), 0xcbf29ce484222325U);
 }
 } // namespace detail
 
@@ -104,6 +110,10 @@ class basic_digest {
     }
     [[nodiscard]] Hasher make_hasher() const { return Hasher{algorithm_}; }
     [[nodiscard]] bool matches(digest_value const& got) const noexcept { return expected_ == got; }
+    [[nodiscard]] std::uint64_t expectation() const noexcept {
+        if (!expected_) return 0;
+        return detail::expectation_hash(expected_->view(), detail::expectation_basis(algorithm_));
+    }
 
   private:
     digest_algorithm algorithm_;

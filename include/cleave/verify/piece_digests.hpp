@@ -62,6 +62,11 @@ class basic_piece_digests {
     [[nodiscard]] bool matches(digest_value const& got) const noexcept {
         return !whole_ || whole_->matches(got);
     }
+    [[nodiscard]] std::uint64_t expectation() const noexcept {
+        std::uint64_t const pieces = detail::expectation_hash(
+            list_.digests, detail::expectation_basis(list_.algorithm) ^ list_.piece_size);
+        return whole_ ? pieces ^ whole_->expectation() : pieces;
+    }
 
     [[nodiscard]] piece_expectation pieces() const noexcept {
         return {list_.piece_size, list_.count()};

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// Which runs of bytes are in place, with a CRC-32C of each: what a journal claims. Apart from the
+// ledger, which must split runs where no checksum can be split.
+#pragma once
+
+#include <cleave/base/crc32c.hpp>
+#include <cleave/base/segment.hpp>
+#include <cleave/journal/concept.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+namespace cleave {
+
+class checked_runs {
+  public:
+    /// Adds bytes; what the set had of them before is forgotten, together with the whole runs that
+    /// it was part of.
+    void insert(checked_segment run) {
+        erase(run.bytes);
+        auto at = first_behind(run.bytes.first);
+        if (at != runs_.end() && run.bytes.precedes(at->bytes)) {
+            at->crc = crc32c_join(run.crc, at->crc, at->bytes.size());
+            at->bytes.first = run.bytes.first;
+        } else {
+            at = runs_.insert(at, run);
+        }
+        if (at == runs_.begin()) return;
+        auto const before = std::prev(at);
+        if (!before->bytes.precedes(at->bytes)) return;
+        before->crc = crc32c_join(before->crc, at->crc, at->bytes.size());
+        before->bytes.last = at->bytes.last;
+        runs_.erase(at);
+    }
+    /// Forgets every run that has some of these bytes: what is left of it has no checksum.
+    void erase(segment bytes) {
+        std::erase_if(runs_, [&](checked_segment const& run) { return run.bytes.overlaps(bytes); });
+    }
+    void clear() noexcept { runs_.clear(); }
+    void reserve(std::size_t n) { runs_.reserve(n); }
+
+    [[nodiscard]] bool empty() const noexcept { return runs_.empty(); }
+    /// Sorted, and with at least one byte between any two.
+    [[nodiscard]] std::vector<checked_segment> const& list() const noexcept { return runs_; }
+
+  private:
+    // The first run that begins at or behind `offset`.
+    [[nodiscard]] std::vector<checked_segment>::iterator
+    first_behind(std::uint64_t offset) noexcept {
+        return std::ranges::lower_bound(runs_, offset, {},
+                                        [](checked_segment const& r) { return r.bytes.first; });
+    }
+
+    std::vector<checked_segment> runs_;
+};
+
+} // namespace cleave
