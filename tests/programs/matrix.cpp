@@ -123,7 +123,8 @@ TEST_CASE("as many lanes as asked for carry bytes, if the server has work for ea
     if (helped == 0) CHECK(j["lanes"] == n);
     CHECK(j["connections"] == n);
     CHECK(j["requests"] == 2 * n + helped);
-    CHECK(server.connections() == n);
+    // Nor does a lane that was helped wait for its own connection to stand.
+    if (helped == 0) CHECK(server.connections() == n);
     CHECK(read_file(dir / "x") == o.bytes);
 }
 
