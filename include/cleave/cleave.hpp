@@ -19,6 +19,7 @@
 #include <cleave/http/body.hpp>
 #include <cleave/http/content_range.hpp>
 #include <cleave/http/date.hpp>
+#include <cleave/http/redirect.hpp>
 #include <cleave/http/repr_digest.hpp>
 #include <cleave/http/request_head.hpp>
 #include <cleave/http/response_head.hpp>
@@ -65,6 +66,7 @@
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/pool.hpp>
 #include <cleave/connect/tcp.hpp>
+#include <cleave/connect/tls.hpp>
 
 #include <cleave/sink/concept.hpp>
 #include <cleave/sink/coroutine_consumer.hpp>

@@ -200,6 +200,9 @@ enum class error {
     server_error,
     request_expires,
     no_fresh_request,
+    bad_redirect,
+    redirect_to_plain,
+    too_many_redirects,
 
     // The connection.
     connect_timeout = 600,
@@ -220,6 +223,22 @@ enum class error {
 
     // The caller's wish.
     cancelled = 800,
+
+    // TLS.
+    trust_store_unreadable = 900,
+    trust_store_empty,
+    certificate_not_yet_valid,
+    certificate_expired,
+    certificate_wrong_host,
+    certificate_unknown_issuer,
+    certificate_bad,
+    bad_pin,
+    pin_mismatch,
+    client_certificate_unreadable,
+    tls_handshake_failed,
+    tls_truncated,
+    tls_record_bad,
+    alpn_mismatch,
 };
 
 /// Groups of errors, compared with `ec == cause::passing`.
@@ -257,7 +276,9 @@ enum class cause {
     case error::closed_before_reply:
     case error::closed_in_head:
     case error::closed_in_body:
-    case error::name_not_resolved: return cause::passing;
+    case error::name_not_resolved:
+    case error::tls_truncated:
+    case error::tls_record_bad: return cause::passing;
 
     case error::unauthorized:
     case error::forbidden:
@@ -313,7 +334,12 @@ enum class cause {
     case error::sink_not_readable:
     case error::window_too_small:
     case error::pieces_do_not_match_size:
-    case error::sink_cannot_restart: return cause::configuration;
+    case error::sink_cannot_restart:
+    case error::trust_store_unreadable:
+    case error::trust_store_empty:
+    case error::certificate_not_yet_valid:
+    case error::bad_pin:
+    case error::client_certificate_unreadable: return cause::configuration;
 
     case error::multipart_reply:
     case error::coded_reply:
@@ -321,12 +347,22 @@ enum class cause {
     case error::unexpected_status:
     case error::digest_mismatch:
     case error::redirected:
+    case error::bad_redirect:
+    case error::redirect_to_plain:
+    case error::too_many_redirects:
     case error::not_found:
     case error::proxy_authentication_required:
     case error::unavailable_for_legal_reasons:
     case error::client_error:
     case error::digest_not_sent:
-    case error::deadline_exceeded: return cause::permanent;
+    case error::deadline_exceeded:
+    case error::certificate_expired:
+    case error::certificate_wrong_host:
+    case error::certificate_unknown_issuer:
+    case error::certificate_bad:
+    case error::pin_mismatch:
+    case error::tls_handshake_failed:
+    case error::alpn_mismatch: return cause::permanent;
 
     case error::cancelled: return cause::cancelled;
     }
@@ -341,7 +377,8 @@ enum class cause {
                "control characters percent-encoded";
     case error::unsupported_scheme: return "the URL's scheme is not supported; use http or https";
     case error::tls_unavailable:
-        return "the URL is https, but this connector speaks no TLS; use a connector that does";
+        return "the URL is https, but this connector speaks no TLS; use tls_connector, "
+               "from <cleave/connect/tls.hpp>";
     case error::bad_header:
         return "a request header holds a character that HTTP does not allow (CR, LF, NUL or a bad "
                "name); remove it";
@@ -482,6 +519,16 @@ enum class cause {
     case error::too_many_requests:
         return "the server says there are too many requests (429); wait, or use fewer lanes";
     case error::server_busy: return "the server is busy (503); wait, or use fewer lanes";
+    case error::bad_redirect:
+        return "the server redirected the request to nowhere that can be asked: without one "
+               "Location, "
+               "or to no http or https URL; ask its operator, or use the final URL";
+    case error::redirect_to_plain:
+        return "the server redirected an https request to http, which is not followed; use an "
+               "https "
+               "URL";
+    case error::too_many_redirects:
+        return "the server redirected the request more than 10 times; check the URL";
     case error::no_fresh_request:
         return "no fresh URL could be had; check the command, the service or the function that is "
                "asked for one";
@@ -524,6 +571,48 @@ enum class cause {
         return "the file took no bytes although it reported no error; check the disk";
 
     case error::cancelled: return "the download was cancelled";
+
+    case error::trust_store_unreadable:
+        return "the file or directory of trusted certificates cannot be read, or is damaged; check "
+               "its path and permissions, and SSL_CERT_FILE and SSL_CERT_DIR";
+    case error::trust_store_empty:
+        return "no trusted certificate was found, so no server can be verified; install the "
+               "system's CA certificates (ca-certificates), or give a CA file";
+    case error::certificate_not_yet_valid:
+        return "the server's certificate is not valid yet; check this machine's clock, which on "
+               "devices without a battery starts in 1970";
+    case error::certificate_expired:
+        return "the server's certificate has expired; ask its operator to renew it, and check this "
+               "machine's clock";
+    case error::certificate_wrong_host:
+        return "the server's certificate is for another host; check the URL, and use the name that "
+               "the certificate was made for";
+    case error::certificate_unknown_issuer:
+        return "nobody trusted has issued the server's certificate; give its CA if it is your own, "
+               "else check that nobody stands between";
+    case error::certificate_bad:
+        return "the server's certificate is not fit for its use (key usage, key size, signature or "
+               "chain); ask the server's operator";
+    case error::bad_pin:
+        return "a pinned key cannot be read; write it as sha256// and the base64 of the SHA-256 of "
+               "the public key";
+    case error::pin_mismatch:
+        return "the server's key is none of those that were pinned; check the pins, or that nobody "
+               "stands between";
+    case error::client_certificate_unreadable:
+        return "the client certificate or its key cannot be read, or they do not fit; give both as "
+               "PEM files, the key without a passphrase";
+    case error::tls_handshake_failed:
+        return "no TLS connection could be agreed on with the server; check that the port speaks "
+               "TLS 1.2 or 1.3, and whether it wants a client certificate";
+    case error::tls_truncated:
+        return "the connection ended without the goodbye of TLS (close_notify), so bytes may be "
+               "missing; try again";
+    case error::tls_record_bad:
+        return "a TLS record came damaged, or the server broke off with an alert; try again";
+    case error::alpn_mismatch:
+        return "the server wants another protocol than HTTP/1.1 (ALPN); use a server or port that "
+               "speaks HTTP/1.1";
     }
     return "unknown error";
 }
@@ -874,6 +963,9 @@ class url {
     [[nodiscard]] std::string_view target() const noexcept { return target_; }
     /// What stands before '@', as written: a secret. Empty where there is none.
     [[nodiscard]] std::string_view userinfo() const noexcept { return userinfo_; }
+
+    /// Takes over the userinfo of `other`, of the same origin.
+    void take_userinfo(url const& other) { userinfo_ = other.userinfo_; }
 
     /// Whether the host is an address, IPv4 or IPv6, rather than a name to resolve.
     [[nodiscard]] bool is_ip_literal() const noexcept { return host_is_ != host_kind::name; }
@@ -2661,6 +2753,120 @@ inline void admit(response_head const& head, lease const& asked, segment wanted,
     case 416: return judge.unsatisfiable();
     default: return judge.no_object();
     }
+}
+
+} // namespace cleave
+
+// ---- cleave/http/redirect.hpp ----
+
+// Where a redirect leads, and what may go there. Reads the Location of a reply against the URL that
+// was asked; whether and how often to follow is not decided here.
+
+namespace cleave {
+
+/// Whether a reply of this status says that the object is to be had elsewhere, by GET:
+/// RFC 9110, section 15.4. Not 300, which has no one target, nor 304.
+[[nodiscard]] constexpr bool is_redirect(int status) noexcept {
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/// Whether two URLs have one origin: scheme, host and port (RFC 9110, section 4.3.1). What was
+/// given for one origin, credentials, cookies and headers, is for no other.
+[[nodiscard]] inline bool same_origin(url const& a, url const& b) noexcept {
+    return a.scheme() == b.scheme() && a.host() == b.host() && a.port() == b.port();
+}
+
+namespace detail {
+
+/// Removes "." and ".." from a path that begins with a slash (RFC 3986, section 5.2.4).
+[[nodiscard]] inline std::string without_dots(std::string_view path) {
+    std::string to;
+    while (!path.empty()) {
+        std::size_t const end = std::min(path.find('/', 1), path.size());
+        std::string_view const part = path.substr(0, end);
+        bool const last = end == path.size();
+        path.remove_prefix(end);
+        if (part == "/.") {
+            if (last) to += '/';
+        } else if (part == "/..") {
+            to.erase(std::min(to.rfind('/'), to.size()));
+            if (last) to += '/';
+        } else {
+            to += part;
+        }
+    }
+    return to.empty() ? "/" : to;
+}
+
+/// "http://host:port", as it would be written.
+[[nodiscard]] inline std::string origin_of(url const& from) {
+    std::string to{from.scheme()};
+    to += "://";
+    from.append_host_field(to);
+    return to;
+}
+
+} // namespace detail
+
+/// Reads `reference` against `base` (RFC 3986, section 5.2): absolute, network-path, absolute path,
+/// relative path or query. A fragment is dropped. Answers with an empty URL, and `ec` as
+/// `url::parse` sets it, where that makes no URL.
+[[nodiscard]] inline url resolve(url const& base, std::string_view reference, std::error_code& ec) {
+    reference = reference.substr(0, reference.find('#'));
+    // A scheme ends at the first colon, which no slash or question mark comes before.
+    std::size_t const colon = reference.find_first_of(":/?");
+    if (colon != std::string_view::npos && reference[colon] == ':') {
+        url const to = url::parse(reference, ec);
+        return to;
+    }
+    if (reference.starts_with("//"))
+        return url::parse(std::string{base.scheme()} + ":" + std::string{reference}, ec);
+
+    std::string_view const whole = base.target();
+    std::string_view const path = whole.substr(0, whole.find('?'));
+    std::string_view const query =
+        reference.substr(std::min(reference.find('?'), reference.size()));
+    std::string_view const relative = reference.substr(0, reference.size() - query.size());
+    std::string target;
+    if (reference.empty())
+        target = whole;
+    else if (relative.empty())
+        target = std::string{path} + std::string{query};
+    else if (relative.starts_with('/'))
+        target = detail::without_dots(relative) + std::string{query};
+    else
+        target = detail::without_dots(std::string{path.substr(0, path.rfind('/') + 1)} +
+                                      std::string{relative}) +
+                 std::string{query};
+    return url::parse(detail::origin_of(base) + target, ec);
+}
+
+/// Where the reply redirects a request for `asked`. Empty, with an error, where there is no one
+/// Location (`error::bad_redirect`), where it makes no URL that may be followed (the same), leads
+/// from https to http (`error::redirect_to_plain`), or carries userinfo, which the server has no
+/// business to give (`error::bad_redirect`). Userinfo of `asked` goes along within its origin.
+[[nodiscard]] inline url redirect_target(url const& asked, response_head const& head,
+                                         std::error_code& ec) {
+    std::string_view location;
+    for (field const& f : head.fields()) {
+        if (!detail::http_same(f.name, "Location")) continue;
+        if (!location.empty() && location != f.value) {
+            ec = error::bad_redirect;
+            return {};
+        }
+        location = f.value;
+    }
+    url to = location.empty() ? url{} : resolve(asked, location, ec);
+    if (to.empty() || !to.userinfo().empty()) {
+        ec = error::bad_redirect;
+        return {};
+    }
+    if (asked.scheme() == "https" && to.scheme() == "http") {
+        ec = error::redirect_to_plain;
+        return {};
+    }
+    if (same_origin(asked, to)) to.take_userinfo(asked);
+    return to;
 }
 
 } // namespace cleave
@@ -6113,6 +6319,9 @@ class tcp_stream {
     /// Whether the connection came from the pool.
     [[nodiscard]] bool kept() const noexcept { return kept_; }
 
+    /// The connected socket, non-blocking: for what speaks over it, such as TLS.
+    [[nodiscard]] socket_type& socket() noexcept { return socket_; }
+
   private:
     // An attempt to connect, with a socket of its own until it has succeeded. A name lookup cannot
     // be interrupted; so the handler is called at once when the attempt is given up, and the
@@ -6213,6 +6422,758 @@ struct tcp_connector {
 
 static_assert(keeps<tcp_stream<asio::any_io_executor>>);
 static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
+
+} // namespace cleave
+
+// ---- cleave/connect/tls.hpp ----
+
+// TLS 1.2 and 1.3 by OpenSSL (3.0 upwards) for https URLs, plain TCP for http ones. Drives OpenSSL
+// on the socket itself, so that it decrypts into the caller's memory. Knows no HTTP but the name
+// by which TLS calls it. The only header of this folder that needs OpenSSL.
+
+#include <openssl/bio.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
+#include <openssl/x509v3.h>
+
+#include <climits>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
+namespace cleave {
+
+/// Whom a TLS connector trusts, and what it shows of itself. Read when the connector is first used.
+struct tls_settings {
+    /// CA certificates, a file of PEM and PEM itself, that are trusted instead of the system's.
+    /// The system's, where neither is given: OpenSSL's default, or what SSL_CERT_FILE and
+    /// SSL_CERT_DIR name.
+    std::string ca_file = {};
+    std::string ca_pem = {};
+    /// The client's certificate, with its chain behind it, and its key without a passphrase: files
+    /// of PEM. With no key file the key is in the certificate's.
+    std::string certificate_file = {};
+    std::string key_file = {};
+    /// Public keys, one of which must be the server's: "sha256//" and the base64 of the SHA-256 of
+    /// its SubjectPublicKeyInfo, as curl writes them. Besides the verification, not instead of it.
+    std::vector<std::string> pins = {};
+};
+
+/// How connections began: with a full handshake, or with a ticket of an earlier one.
+struct tls_handshakes {
+    std::uint64_t full = 0;
+    std::uint64_t resumed = 0;
+};
+
+namespace detail {
+
+struct tls_free {
+    void operator()(SSL_CTX* p) const noexcept { SSL_CTX_free(p); }
+    void operator()(SSL* p) const noexcept { SSL_free(p); }
+    void operator()(SSL_SESSION* p) const noexcept { SSL_SESSION_free(p); }
+    void operator()(X509* p) const noexcept { X509_free(p); }
+    void operator()(BIO* p) const noexcept { BIO_free(p); }
+};
+template <class T>
+using tls_ptr = std::unique_ptr<T, tls_free>;
+
+// ---- what an error is ---------------------------------------------------------------------
+
+/// Of OpenSSL's verdict on a certificate.
+[[nodiscard]] constexpr error tls_error_of_verdict(long verdict) noexcept {
+    switch (verdict) {
+    case X509_V_ERR_CERT_NOT_YET_VALID: return error::certificate_not_yet_valid;
+    case X509_V_ERR_CERT_HAS_EXPIRED: return error::certificate_expired;
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH: return error::certificate_wrong_host;
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_CERT_UNTRUSTED: return error::certificate_unknown_issuer;
+    default: return error::certificate_bad;
+    }
+}
+
+/// Of an alert of the server (RFC 8446, section 6.2). One about what we are or want will come
+/// again; it may come behind the handshake, when it is about our certificate.
+[[nodiscard]] constexpr error tls_error_of_alert(int alert) noexcept {
+    switch (alert) {
+    case SSL_AD_NO_APPLICATION_PROTOCOL: return error::alpn_mismatch;
+    case SSL_AD_HANDSHAKE_FAILURE:
+    case SSL_AD_BAD_CERTIFICATE:
+    case SSL_AD_UNSUPPORTED_CERTIFICATE:
+    case SSL_AD_CERTIFICATE_REVOKED:
+    case SSL_AD_CERTIFICATE_EXPIRED:
+    case SSL_AD_CERTIFICATE_UNKNOWN:
+    case SSL_AD_UNKNOWN_CA:
+    case SSL_AD_ACCESS_DENIED:
+    case SSL_AD_PROTOCOL_VERSION:
+    case SSL_AD_INSUFFICIENT_SECURITY:
+    case SSL_AD_UNRECOGNIZED_NAME:
+    case SSL_AD_CERTIFICATE_REQUIRED: return error::tls_handshake_failed;
+    default: return error::tls_record_bad;
+    }
+}
+
+// ---- trust --------------------------------------------------------------------------------
+
+/// In place of OpenSSL's own, which asks on the terminal.
+inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
+
+/// Trusts the certificates in `from`, which is PEM.
+[[nodiscard]] inline std::error_code tls_trust(X509_STORE* store, BIO* from) {
+    bool any = false;
+    ERR_clear_error();
+    while (
+        tls_ptr<X509> const ca{PEM_read_bio_X509_AUX(from, nullptr, tls_no_passphrase, nullptr)}) {
+        if (X509_STORE_add_cert(store, ca.get()) != 1) break;
+        any = true;
+    }
+    unsigned long const last = ERR_peek_last_error();
+    bool const at_end =
+        ERR_GET_LIB(last) == ERR_LIB_PEM && ERR_GET_REASON(last) == PEM_R_NO_START_LINE;
+    ERR_clear_error();
+    if (!at_end) return error::trust_store_unreadable;
+    if (!any) return error::trust_store_empty;
+    return {};
+}
+[[nodiscard]] inline std::error_code tls_trust_file(X509_STORE* store, std::string const& path) {
+    std::error_code ignored;
+    tls_ptr<BIO> const file{BIO_new_file(path.c_str(), "r")};
+    // A directory can be opened, but not read.
+    if (!file || std::filesystem::is_directory(path, ignored)) return error::trust_store_unreadable;
+    return tls_trust(store, file.get());
+}
+
+/// Whether OpenSSL would look at a file of this name in a directory of certificates.
+[[nodiscard]] inline bool tls_is_hash_name(std::string_view name) noexcept {
+    auto const is_hex = [](char c) { return url_hex(c) >= 0; };
+    return name.size() > 9 && name[8] == '.' && url_is_digit(name[9]) &&
+           std::all_of(name.begin(), name.begin() + 8, is_hex);
+}
+
+/// Whether there is a certificate in one of the directories, which are separated by colons.
+[[nodiscard]] inline std::error_code tls_look_for_certificate(std::string_view directories) {
+    std::error_code why = error::trust_store_empty;
+    while (!directories.empty()) {
+        auto const one = directories.substr(0, directories.find(':'));
+        directories.remove_prefix(std::min(one.size() + 1, directories.size()));
+        std::error_code ec;
+        std::filesystem::directory_iterator entry{std::filesystem::path{one}, ec};
+        for (; !ec && entry != std::filesystem::directory_iterator{}; entry.increment(ec))
+            if (tls_is_hash_name(entry->path().filename().native()) &&
+                ::access(entry->path().c_str(), R_OK) == 0)
+                return {};
+        if (ec) why = error::trust_store_unreadable;
+    }
+    return why;
+}
+
+/// Trusts whom the system trusts. OpenSSL does not mind where there is nobody; whoever then wonders
+/// why no server is to be trusted does.
+[[nodiscard]] inline std::error_code tls_trust_system(SSL_CTX* context) {
+    if (SSL_CTX_set_default_verify_paths(context) != 1) return error::trust_store_unreadable;
+    X509_STORE* const store = SSL_CTX_get_cert_store(context);
+    if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) > 0) return {};
+
+    // What is looked for where OpenSSL was built to look need not be there.
+    auto const look = [](char const* variable, char const* otherwise, auto examine) {
+        char const* const named = std::getenv(variable);
+        std::string const place = named != nullptr ? named : otherwise;
+        std::error_code ignored;
+        if (named == nullptr && !std::filesystem::exists(place, ignored) && !ignored)
+            return make_error_code(error::trust_store_empty);
+        return examine(place);
+    };
+    auto const in_directory = look(X509_get_default_cert_dir_env(), X509_get_default_cert_dir(),
+                                   tls_look_for_certificate);
+    if (!in_directory) return {};
+    auto const in_file = look(X509_get_default_cert_file_env(), X509_get_default_cert_file(),
+                              [&](std::string const& path) { return tls_trust_file(store, path); });
+    return in_file == error::trust_store_empty ? in_directory : in_file;
+}
+
+// ---- pins ---------------------------------------------------------------------------------
+
+inline constexpr std::string_view tls_pin_begins = "sha256//";
+
+[[nodiscard]] inline bool tls_is_pin(std::string_view pin) noexcept {
+    if (pin.size() != tls_pin_begins.size() + 44 || !pin.starts_with(tls_pin_begins)) return false;
+    auto const is_base64 = [](char c) {
+        return url_is_alpha(c) || url_is_digit(c) || c == '+' || c == '/';
+    };
+    return pin.ends_with('=') && std::all_of(pin.begin() + 8, pin.end() - 1, is_base64);
+}
+
+/// The pin of a certificate's public key; empty where it cannot be computed.
+[[nodiscard]] inline std::string tls_pin_of(X509 const* certificate) {
+    unsigned char* der = nullptr;
+    int const size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
+    if (size <= 0) return {};
+    std::array<unsigned char, 32> hash{};
+    bool const hashed = EVP_Digest(der, static_cast<std::size_t>(size), hash.data(), nullptr,
+                                   EVP_sha256(), nullptr) == 1;
+    OPENSSL_free(der);
+    if (!hashed) return {};
+    std::array<unsigned char, 45> text{};
+    EVP_EncodeBlock(text.data(), hash.data(), static_cast<int>(hash.size()));
+    return std::string{tls_pin_begins}.append(text.begin(), text.end() - 1);
+}
+
+// ---- what connections share ---------------------------------------------------------------
+
+/// Settings once read, tickets, and counts: one for all copies of a connector. Thread-safe.
+class tls_context {
+  public:
+    tls_context(tls_settings settings, bool verifies)
+        : settings_(std::move(settings)), verifies_(verifies) {}
+
+    /// Reads the settings, unless that has gone well before.
+    [[nodiscard]] std::error_code read() {
+        std::lock_guard const lock{mutex_};
+        if (context_) return {};
+        for (auto const& pin : settings_.pins)
+            if (!tls_is_pin(pin)) return error::bad_pin;
+        ERR_clear_error();
+        tls_ptr<SSL_CTX> made{SSL_CTX_new(TLS_client_method())};
+        if (!made) return std::make_error_code(std::errc::not_enough_memory);
+        harden(made.get());
+        if (auto const ec = trust(made.get())) return ec;
+        if (auto const ec = show(made.get())) return ec;
+        SSL_CTX_set_session_cache_mode(made.get(),
+                                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(made.get(), on_ticket);
+        context_ = std::move(made);
+        return {};
+    }
+
+    /// A new connection's, after `read` has gone well.
+    [[nodiscard]] tls_ptr<SSL> make() {
+        std::lock_guard const lock{mutex_};
+        return tls_ptr<SSL>{SSL_new(context_.get())};
+    }
+    [[nodiscard]] bool verifies() const noexcept { return verifies_; }
+    [[nodiscard]] bool allows(std::string const& pin) const {
+        auto const& all = settings_.pins;
+        return std::find(all.begin(), all.end(), pin) != all.end();
+    }
+    [[nodiscard]] bool has_pins() const noexcept { return !settings_.pins.empty(); }
+
+    /// A ticket for an origin, or null. Copies go in and out: OpenSSL marks those of connections
+    /// that broke, without a lock that we could share.
+    [[nodiscard]] tls_ptr<SSL_SESSION> ticket(std::string const& origin) {
+        std::lock_guard const lock{mutex_};
+        auto const found = tickets_.find(origin);
+        if (found == tickets_.end()) return nullptr;
+        return tls_ptr<SSL_SESSION>{SSL_SESSION_dup(found->second.get())};
+    }
+    void keep_ticket(std::string const& origin, SSL_SESSION const* ticket) {
+        tls_ptr<SSL_SESSION> copy{SSL_SESSION_dup(ticket)};
+        if (!copy) return;
+        std::lock_guard const lock{mutex_};
+        if (tickets_.size() == most_tickets) tickets_.erase(tickets_.begin());
+        tickets_[origin] = std::move(copy);
+    }
+    void forget_ticket(std::string const& origin) {
+        std::lock_guard const lock{mutex_};
+        tickets_.erase(origin);
+    }
+
+    void count(bool resumed) noexcept { ++(resumed ? resumed_ : full_); }
+    [[nodiscard]] tls_handshakes handshakes() const noexcept { return {full_, resumed_}; }
+
+  private:
+    // The system's configuration of OpenSSL may ask for more than this, but not for less.
+    static void harden(SSL_CTX* c) {
+        if (SSL_CTX_get_min_proto_version(c) < TLS1_2_VERSION)
+            SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
+        if (SSL_CTX_get_security_level(c) < 2) SSL_CTX_set_security_level(c, 2);
+        SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+        SSL_CTX_clear_options(c, SSL_OP_IGNORE_UNEXPECTED_EOF);
+        SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE);
+        // Zero is success here.
+        static constexpr unsigned char protocols[] = "\x08http/1.1";
+        SSL_CTX_set_alpn_protos(c, protocols, sizeof protocols - 1);
+    }
+
+    std::error_code trust(SSL_CTX* c) const {
+        if (!verifies_) {
+            SSL_CTX_set_verify(c, SSL_VERIFY_NONE, nullptr);
+            return {};
+        }
+        SSL_CTX_set_verify(c, SSL_VERIFY_PEER, nullptr);
+        std::string const& file = settings_.ca_file;
+        std::string const& pem = settings_.ca_pem;
+        if (file.empty() && pem.empty()) return tls_trust_system(c);
+        X509_STORE* const store = SSL_CTX_get_cert_store(c);
+        if (!file.empty())
+            if (auto const ec = tls_trust_file(store, file)) return ec;
+        if (pem.empty()) return {};
+        if (pem.size() > INT_MAX) return error::trust_store_unreadable;
+        tls_ptr<BIO> const text{BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))};
+        if (!text) return std::make_error_code(std::errc::not_enough_memory);
+        return tls_trust(store, text.get());
+    }
+
+    std::error_code show(SSL_CTX* c) const {
+        std::string const& certificate = settings_.certificate_file;
+        std::string const& key = settings_.key_file.empty() ? certificate : settings_.key_file;
+        if (key.empty()) return {};
+        SSL_CTX_set_default_passwd_cb(c, tls_no_passphrase);
+        bool const fit = SSL_CTX_use_certificate_chain_file(c, certificate.c_str()) == 1 &&
+                         SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM) == 1 &&
+                         SSL_CTX_check_private_key(c) == 1;
+        ERR_clear_error();
+        if (!fit) return error::client_certificate_unreadable;
+        return {};
+    }
+
+    static int on_ticket(SSL* ssl, SSL_SESSION* ticket);
+
+    static constexpr std::size_t most_tickets = 64;
+
+    tls_settings const settings_;
+    bool const verifies_;
+    std::mutex mutex_;
+    tls_ptr<SSL_CTX> context_;
+    std::map<std::string, tls_ptr<SSL_SESSION>> tickets_; // by host and port
+    std::atomic<std::uint64_t> full_ = 0;
+    std::atomic<std::uint64_t> resumed_ = 0;
+};
+
+// ---- one connection -----------------------------------------------------------------------
+
+/// A socket as OpenSSL sees it. A buffer of many records saves it two calls of the system for each
+/// one; and what OpenSSL sends raises no SIGPIPE.
+class tls_wire {
+  public:
+    void attach(int fd) noexcept { fd_ = fd; }
+    /// The system's error, if one ended it; and whether the peer has ended it.
+    [[nodiscard]] std::error_code failed() const noexcept { return failed_; }
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
+
+    /// A BIO over it, to be freed before it; null where there is no memory.
+    [[nodiscard]] BIO* make_bio() noexcept {
+        // Never freed: a connection may outlive the statics.
+        static BIO_METHOD const* const method = make_method();
+        BIO* const bio = method != nullptr ? BIO_new(method) : nullptr;
+        if (bio == nullptr) return nullptr;
+        BIO_set_data(bio, this);
+        BIO_set_init(bio, 1);
+        return bio;
+    }
+
+  private:
+    static BIO_METHOD* make_method() noexcept {
+        BIO_METHOD* const m =
+            BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "cleave socket");
+        if (m == nullptr) return m;
+        BIO_meth_set_read(m, [](BIO* bio, char* to, int n) {
+            BIO_clear_retry_flags(bio);
+            return of(bio).read(bio, to, n);
+        });
+        BIO_meth_set_write(m, [](BIO* bio, char const* from, int n) {
+            BIO_clear_retry_flags(bio);
+            return of(bio).write(bio, from, n);
+        });
+        BIO_meth_set_ctrl(m, [](BIO* bio, int command, long, void*) -> long {
+            if (command == BIO_CTRL_EOF) return of(bio).ended_ ? 1 : 0;
+            return command == BIO_CTRL_FLUSH ? 1 : 0;
+        });
+        return m;
+    }
+    static tls_wire& of(BIO* bio) noexcept { return *static_cast<tls_wire*>(BIO_get_data(bio)); }
+
+    int read(BIO* bio, char* to, int n) noexcept {
+        if (first_ == last_) {
+            ssize_t got = -1;
+            do got = ::recv(fd_, bytes_.data(), bytes_.size(), 0);
+            while (got < 0 && errno == EINTR);
+            if (got < 0) return failed(bio, BIO_FLAGS_READ);
+            ended_ = got == 0;
+            if (ended_) return 0;
+            first_ = 0;
+            last_ = static_cast<std::size_t>(got);
+        }
+        std::size_t const size = std::min(static_cast<std::size_t>(n), last_ - first_);
+        std::memcpy(to, bytes_.data() + first_, size);
+        first_ += size;
+        return static_cast<int>(size);
+    }
+    int write(BIO* bio, char const* from, int n) noexcept {
+        ssize_t sent = -1;
+        do sent = ::send(fd_, from, static_cast<std::size_t>(n), MSG_NOSIGNAL);
+        while (sent < 0 && errno == EINTR);
+        return sent < 0 ? failed(bio, BIO_FLAGS_WRITE) : static_cast<int>(sent);
+    }
+    int failed(BIO* bio, int doing) noexcept {
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
+        else
+            failed_ = {errno, std::system_category()};
+        return -1;
+    }
+
+    int fd_ = -1;
+    bool ended_ = false;
+    std::error_code failed_;
+    std::size_t first_ = 0; // of what is in `bytes_` and not read
+    std::size_t last_ = 0;
+    std::array<char, 65536> bytes_;
+};
+
+/// One connection's TLS: never waits. Handlers that are out hold it to see whether it was closed.
+class tls_link {
+  public:
+    using wait_type = asio::socket_base::wait_type;
+
+    explicit tls_link(std::shared_ptr<tls_context> context) : context_(std::move(context)) {}
+    tls_link(tls_link const&) = delete;
+    tls_link& operator=(tls_link const&) = delete;
+
+    /// Gets ready to speak with the host of a URL.
+    [[nodiscard]] std::error_code begin(url const& to) {
+        if (auto const ec = context_->read()) return ec;
+        auto const no_memory = std::make_error_code(std::errc::not_enough_memory);
+        ERR_clear_error();
+        ssl_ = context_->make();
+        BIO* const bio = ssl_ ? wire_.make_bio() : nullptr;
+        if (bio == nullptr) return no_memory;
+        SSL_set_bio(ssl_.get(), bio, bio);
+        SSL_set_ex_data(ssl_.get(), 0, this);
+        SSL_set_connect_state(ssl_.get());
+
+        // The dot of the DNS root stands neither in certificates nor in SNI (RFC 6066, section 3).
+        std::string host{to.host()};
+        if (host.ends_with('.')) host.pop_back();
+        origin_ = host + ":" + std::to_string(to.port());
+        if (!expect(host, to.is_ip_literal())) return no_memory;
+        if (auto const ticket = context_->ticket(origin_))
+            SSL_set_session(ssl_.get(), ticket.get());
+        return {};
+    }
+    void attach(int fd) noexcept { wire_.attach(fd); }
+
+    /// Each of these goes as far as it can: `would_block` when the socket has to be waited for, in
+    /// the way that `wants` says, before it is called again.
+    void shake_hands(std::error_code& ec) {
+        ERR_clear_error();
+        int const done = SSL_do_handshake(ssl_.get());
+        ec = done == 1 ? admit() : outcome(done);
+        if (!ec) {
+            established_ = true;
+            context_->count(SSL_session_reused(ssl_.get()) == 1);
+        } else if (ec != asio::error::would_block) {
+            // Nothing of the sort was said with a sound certificate and key.
+            context_->forget_ticket(origin_);
+            if (ec == asio::error::eof || ec == error::tls_truncated)
+                ec = error::closed_before_reply;
+            ended_ = ec;
+        }
+    }
+    [[nodiscard]] std::size_t read(std::span<std::byte> to, std::error_code& ec) {
+        ec.clear();
+        drained_ = false;
+        std::size_t got = 0;
+        while (got != to.size() && !ended_) {
+            ERR_clear_error();
+            std::size_t n = 0;
+            int const done = SSL_read_ex(ssl_.get(), to.data() + got, to.size() - got, &n);
+            got += n;
+            if (done == 1) continue;
+            ec = outcome(done);
+            drained_ = ec == asio::error::would_block;
+            if (drained_) break;
+            ended_ = ec;
+        }
+        // What came before the end comes first.
+        if (ended_) ec = ended_;
+        if (got != 0) ec.clear();
+        return got;
+    }
+    [[nodiscard]] std::size_t write(std::string_view text, std::error_code& ec) {
+        ec = ended_;
+        if (ec) return 0;
+        ERR_clear_error();
+        drained_ = false;
+        std::size_t n = 0;
+        int const done = SSL_write_ex(ssl_.get(), text.data(), text.size(), &n);
+        if (done != 1) ec = outcome(done);
+        if (ec && ec != asio::error::would_block) ended_ = ec;
+        return done == 1 ? n : 0;
+    }
+    [[nodiscard]] wait_type wants() const noexcept { return wants_; }
+    /// Whether the last `read` took all there was, here and in OpenSSL.
+    [[nodiscard]] bool drained() const noexcept { return drained_; }
+
+    [[nodiscard]] bool closed() const noexcept { return closed_; }
+    /// Says goodbye, where the socket takes it at once.
+    void close() noexcept {
+        closed_ = true;
+        if (established_ && (!ended_ || ended_ == asio::error::eof)) {
+            ERR_clear_error();
+            SSL_shutdown(ssl_.get());
+        }
+        ssl_.reset();
+        ERR_clear_error();
+    }
+
+    void keep_ticket(SSL_SESSION const* ticket) { context_->keep_ticket(origin_, ticket); }
+
+  private:
+    // The name, or address, that the certificate must have, as a whole and in the place for it.
+    bool expect(std::string host, bool is_address) {
+        X509_VERIFY_PARAM* const expected = SSL_get0_param(ssl_.get());
+        X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                                      X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+        if (is_address) return X509_VERIFY_PARAM_set1_ip_asc(expected, host.c_str()) == 1;
+        // OpenSSL's macro for the second casts away the const of the name.
+        return SSL_set1_host(ssl_.get(), host.c_str()) == 1 &&
+               SSL_ctrl(ssl_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+                        host.data()) == 1;
+    }
+
+    // What must hold, besides the handshake, before the first byte is sent.
+    [[nodiscard]] std::error_code admit() const {
+        if (context_->verifies()) {
+            // Of a resumed connection, the verdict at its first.
+            long const verdict = SSL_get_verify_result(ssl_.get());
+            if (verdict != X509_V_OK) return tls_error_of_verdict(verdict);
+        }
+        unsigned char const* protocol = nullptr;
+        unsigned int size = 0;
+        SSL_get0_alpn_selected(ssl_.get(), &protocol, &size);
+        if (size != 0 &&
+            std::string_view{reinterpret_cast<char const*>(protocol), size} != "http/1.1")
+            return error::alpn_mismatch;
+        if (context_->has_pins()) {
+            tls_ptr<X509> const leaf{SSL_get1_peer_certificate(ssl_.get())};
+            if (!leaf || !context_->allows(tls_pin_of(leaf.get()))) return error::pin_mismatch;
+        }
+        return {};
+    }
+
+    // What a call that did not succeed means.
+    [[nodiscard]] std::error_code outcome(int result) {
+        switch (SSL_get_error(ssl_.get(), result)) {
+        case SSL_ERROR_WANT_READ: wants_ = wait_type::wait_read; return asio::error::would_block;
+        case SSL_ERROR_WANT_WRITE: wants_ = wait_type::wait_write; return asio::error::would_block;
+        case SSL_ERROR_ZERO_RETURN: return asio::error::eof;
+        default: return diagnose();
+        }
+    }
+    [[nodiscard]] std::error_code diagnose() const {
+        char const* function = "";
+        unsigned long const last =
+            ERR_peek_last_error_all(nullptr, nullptr, &function, nullptr, nullptr);
+        int const reason = ERR_GET_LIB(last) == ERR_LIB_SSL ? ERR_GET_REASON(last) : 0;
+        if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+            return tls_error_of_verdict(SSL_get_verify_result(ssl_.get()));
+        if (reason >= SSL_AD_REASON_OFFSET && reason < SSL_AD_REASON_OFFSET + 256)
+            return tls_error_of_alert(reason - SSL_AD_REASON_OFFSET);
+        // OpenSSL has looked for itself whether the protocol was offered, and tells where it did.
+        if (reason == SSL_R_BAD_EXTENSION && std::string_view{function} == "tls_parse_stoc_alpn")
+            return error::alpn_mismatch;
+        if (wire_.ended()) return error::tls_truncated;
+        if (reason == 0 && wire_.failed()) return wire_.failed();
+        bool const damaged = established_ || reason == SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC ||
+                             reason == SSL_R_DIGEST_CHECK_FAILED;
+        return damaged ? error::tls_record_bad : error::tls_handshake_failed;
+    }
+
+    std::shared_ptr<tls_context> context_;
+    std::string origin_;
+    tls_wire wire_;
+    tls_ptr<SSL> ssl_; // frees the BIO over `wire_`
+    std::error_code ended_;
+    wait_type wants_ = wait_type::wait_read;
+    bool established_ = false;
+    bool drained_ = false;
+    bool closed_ = false;
+};
+
+inline int tls_context::on_ticket(SSL* ssl, SSL_SESSION* ticket) {
+    // Through OpenSSL no exception may pass.
+    try {
+        static_cast<tls_link*>(SSL_get_ex_data(ssl, 0))->keep_ticket(ticket);
+    } catch (std::bad_alloc const&) {
+        // Then the next connection does without.
+    }
+    return 0;
+}
+
+} // namespace detail
+
+/// A connection to a URL's origin: TLS for https, plain TCP for http. Not thread-safe; lives on one
+/// executor. TLS connections are not kept for other downloads.
+template <class Executor>
+class tls_stream {
+  public:
+    using executor_type = Executor;
+
+    tls_stream(Executor const& ex, std::shared_ptr<detail::tls_context> context)
+        : tcp_(ex), context_(std::move(context)) {}
+    tls_stream(tls_stream&&) = default;
+    tls_stream& operator=(tls_stream&&) = delete;
+    ~tls_stream() { close(); }
+
+    /// Handler: `void(std::error_code)`. Connects as `tcp_stream` does, and shakes hands; nothing
+    /// of ours is sent before the server has shown that it is the right one.
+    template <class Handler>
+    void async_connect(url const& to, Handler handler) {
+        close();
+        if (to.scheme() != "https") return tcp_.async_connect(to, std::move(handler));
+        auto link = std::make_shared<detail::tls_link>(context_);
+        if (auto const ec = link->begin(to))
+            return asio::post(tcp_.socket().get_executor(),
+                              [ec, h = std::move(handler)]() mutable { std::move(h)(ec); });
+        link_ = link;
+        tcp_.async_connect(to, [this, link, h = std::move(handler)](std::error_code ec) mutable {
+            if (ec) return std::move(h)(ec);
+            link->attach(tcp_.socket().native_handle());
+            shake_hands(std::move(link), std::move(h));
+        });
+    }
+
+    /// Handler: `void(std::error_code)`.
+    template <class Handler>
+    void async_write(std::string_view text, Handler handler) {
+        if (!link_) return tcp_.async_write(text, std::move(handler));
+        asio::post(tcp_.socket().get_executor(),
+                   [this, link = link_, text, h = std::move(handler)]() mutable {
+                       if (link->closed())
+                           return std::move(h)(make_error_code(asio::error::operation_aborted));
+                       write_rest(std::move(link), text, std::move(h));
+                   });
+    }
+
+    /// At the peer's end `asio::error::eof` where it said so, else `error::tls_truncated`.
+    [[nodiscard]] std::size_t read_some(std::span<std::byte> to, std::error_code& ec) {
+        return link_ ? link_->read(to, ec) : tcp_.read_some(to, ec);
+    }
+
+    /// Handler: `void(std::error_code)`.
+    template <class Handler>
+    void async_wait(Handler handler) {
+        if (!link_) return tcp_.async_wait(std::move(handler));
+        // What is here already does not make the socket ready.
+        if (!link_->drained())
+            return asio::post(tcp_.socket().get_executor(),
+                              [h = std::move(handler)]() mutable { std::move(h)({}); });
+        tcp_.socket().async_wait(link_->wants(), std::move(handler));
+    }
+
+    void close() noexcept {
+        if (link_) link_->close();
+        link_.reset();
+        tcp_.close();
+    }
+
+  private:
+    using link_ptr = std::shared_ptr<detail::tls_link>;
+
+    template <class Handler>
+    void shake_hands(link_ptr link, Handler handler) {
+        std::error_code ec;
+        link->shake_hands(ec);
+        if (ec == asio::error::would_block)
+            return wait(std::move(link), std::move(handler),
+                        [this](link_ptr l, Handler h) { shake_hands(std::move(l), std::move(h)); });
+        if (ec) close();
+        std::move(handler)(ec);
+    }
+
+    template <class Handler>
+    void write_rest(link_ptr link, std::string_view text, Handler handler) {
+        std::error_code ec;
+        while (!text.empty() && !ec) text.remove_prefix(link->write(text, ec));
+        if (ec == asio::error::would_block)
+            return wait(std::move(link), std::move(handler), [this, text](link_ptr l, Handler h) {
+                write_rest(std::move(l), text, std::move(h));
+            });
+        std::move(handler)(ec);
+    }
+
+    // Goes on with `f(link, handler)` when the socket is ready. When the link has been closed by
+    // then, there may be another connection, or no stream.
+    template <class Handler, class F>
+    void wait(link_ptr link, Handler handler, F f) {
+        auto const wants = link->wants();
+        tcp_.socket().async_wait(wants, [link = std::move(link), h = std::move(handler),
+                                         f = std::move(f)](std::error_code ec) mutable {
+            if (link->closed()) ec = asio::error::operation_aborted;
+            if (ec) return std::move(h)(ec);
+            f(std::move(link), std::move(h));
+        });
+    }
+
+    tcp_stream<Executor> tcp_;
+    std::shared_ptr<detail::tls_context> context_;
+    link_ptr link_; // of a TLS connection, also one that is being made
+};
+
+namespace detail {
+
+class tls_connector_base {
+  public:
+    template <class Executor>
+    [[nodiscard]] tls_stream<Executor> make(Executor const& ex) const {
+        return {ex, context_};
+    }
+    /// Reads the settings at the first https URL, and names what is wrong with them before anything
+    /// is connected.
+    [[nodiscard]] std::error_code check(url const& to) const {
+        if (to.scheme() == "https") return context_->read();
+        return {};
+    }
+    /// Damage and breaks may pass; who the server is, and what it wants, will not change.
+    [[nodiscard]] cause classify(std::error_code ec) const noexcept {
+        return tcp_connector{}.classify(ec);
+    }
+    /// Of all copies of this connector so far.
+    [[nodiscard]] tls_handshakes handshakes() const noexcept { return context_->handshakes(); }
+
+  protected:
+    tls_connector_base(tls_settings s, bool verifies)
+        : context_(std::make_shared<tls_context>(std::move(s), verifies)) {}
+    // No moves: they would leave a connector without a context.
+    tls_connector_base(tls_connector_base const&) = default;
+    tls_connector_base& operator=(tls_connector_base const&) = default;
+    ~tls_connector_base() = default;
+
+  private:
+    std::shared_ptr<tls_context> context_;
+};
+
+} // namespace detail
+
+/// Makes streams for https and http URLs, and lets no server pass that does not verify. Copies
+/// share settings, once read, and tickets. Thread-safe.
+///
+///     how.with_connector(cleave::tls_connector{{.ca_file = "our-ca.pem"}})
+///
+/// Errors: those of `tcp_connector`, and of `cleave::error` the group of TLS.
+class tls_connector : public detail::tls_connector_base {
+  public:
+    tls_connector() : tls_connector(tls_settings{}) {}
+    explicit tls_connector(tls_settings s) : tls_connector_base(std::move(s), true) {}
+};
+
+/// The same without any verification: whoever stands between can read and change everything. Pins
+/// are heeded still; CAs are not read.
+class unverified_tls_connector : public detail::tls_connector_base {
+  public:
+    unverified_tls_connector() : unverified_tls_connector(tls_settings{}) {}
+    explicit unverified_tls_connector(tls_settings s) : tls_connector_base(std::move(s), false) {}
+};
+
+static_assert(byte_stream<tls_stream<asio::any_io_executor>>);
+static_assert(byte_connector<tls_connector, asio::any_io_executor>);
+static_assert(byte_connector<unverified_tls_connector, asio::any_io_executor>);
 
 } // namespace cleave
 
@@ -8549,6 +9510,8 @@ struct report {
     /// Of these, those that used the same connection again; and lanes that were given up.
     std::uint64_t retries_in_place = 0;
     std::uint32_t lanes_given_up = 0;
+    /// Redirects followed.
+    std::uint64_t redirects = 0;
     /// Fresh requests that the request source was asked for.
     std::uint64_t refreshes = 0;
     /// Whether ranges were given up on the way: one lane fetched all of it.
@@ -8747,6 +9710,7 @@ class engine {
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
           useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
+        asked_for_ = request_.target.to_string();
         prepare_request();
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
@@ -8792,8 +9756,7 @@ class engine {
         checked_runs all = checked_;
         for (lane const& l : lanes_)
             if (auto const run = in_flight(l)) all.insert(*run);
-        return {report_.identity, wanted_, request_.target.to_string(), expectation_of(verifier_),
-                all.list()};
+        return {report_.identity, wanted_, asked_for_, expectation_of(verifier_), all.list()};
     }
 
   private:
@@ -8847,16 +9810,12 @@ class engine {
         refreshing_ = false;
         observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
         if (e.failed) return fail(*e.failed);
-        bool const elsewhere = !same_server(request_.target, e.fresh->target);
-        request_.target = e.fresh->target;
         request_.url_error = e.fresh->url_error;
-        request_.headers = e.fresh->headers;
         request_.valid_for = e.fresh->valid_for;
+        first_.reset();
+        use(e.fresh->target, e.fresh->headers);
         if (auto wrong = find_request_fault()) return fail(*std::move(wrong));
-        prepare_request();
         use_until();
-        ++request_number_;
-        if (elsewhere) server_number_ = request_number_;
         wake_parked();
         // Nobody may be left who waits for it.
         if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
@@ -8867,7 +9826,6 @@ class engine {
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
         l.waited = false;
-        l.connected_to = server_number_;
         ++report_.connections;
         if (e.kept)
             ++report_.kept_connections;
@@ -9031,11 +9989,13 @@ class engine {
         return std::nullopt;
     }
 
-    // After checking it.
     void prepare_request() {
         if constexpr (learning_verifier<Verifier>) {
+            std::string_view const name = "Want-Repr-Digest";
+            std::erase_if(request_.headers,
+                          [&](header const& h) { return detail::http_same(h.name, name); });
             if (std::string_view const asks = verifier_.asks(); !asks.empty())
-                request_.with_header("Want-Repr-Digest", std::string{asks});
+                request_.with_header(std::string{name}, std::string{asks});
         }
         longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
         for (header const& h : request_.headers)
@@ -9051,8 +10011,76 @@ class engine {
         use_until_ = from_now(*request_.valid_for - margin);
     }
 
-    [[nodiscard]] static bool same_server(url const& a, url const& b) noexcept {
-        return a.scheme() == b.scheme() && a.host() == b.host() && a.port() == b.port();
+    // From now on this is asked, by all lanes.
+    void use(url const& target, std::vector<header> headers) {
+        bool const elsewhere = !same_origin(request_.target, target);
+        request_.target = target;
+        request_.headers = std::move(headers);
+        prepare_request();
+        ++request_number_;
+        if (elsewhere) server_number_ = request_number_;
+        // Where nothing is in place there is nothing to compare.
+        if (!identity_known_ && !recalled_)
+            for (lane& l : lanes_) l.proven_with = request_number_;
+    }
+
+    // ---- redirects ------------------------------------------------------------------------
+
+    static constexpr std::uint32_t most_redirects = 10;
+
+    // What was asked before the first redirect.
+    struct first_request {
+        url target;
+        std::vector<header> headers;
+    };
+
+    void follow(lane_id id) {
+        lane& l = lanes_[id];
+        l.used = true;
+        // Another lane may have been led on meanwhile.
+        if (l.asked_with == request_number_) {
+            std::error_code ec;
+            response_head const& head = l.reply.head();
+            url const to = redirect_target(request_.target, head, ec);
+            if (!ec && ++redirects_ > most_redirects) ec = error::too_many_redirects;
+            if (ec) {
+                failure what{ec,           cause_of(static_cast<error>(ec.value())),
+                             phase::head,  head.status(),
+                             std::nullopt, {}};
+                if (!to.empty()) what.detail = "redirected to " + to.to_string();
+                return lane_failed(id, std::move(what));
+            }
+            if (!first_) first_ = first_request{request_.target, request_.headers};
+            // What was given for one origin is for no other.
+            bool const stays = same_origin(request_.target, to);
+            use(to, stays ? request_.headers : std::vector<header>{});
+            ++report_.redirects;
+        }
+        ask_anew(id);
+    }
+
+    // Where a redirect has led to a URL that does not hold any more, the first one is asked again,
+    // once. False: there is no other.
+    bool go_back_to_first(lane_id id, failure const& what) {
+        bool const may = first_ && !went_back_ &&
+                         (what.kind == cause::renewable || what.code == error::not_found);
+        if (!may || what.where != phase::head) return false;
+        if (lanes_[id].asked_with == request_number_) {
+            went_back_ = true;
+            auto first = *std::exchange(first_, std::nullopt);
+            redirects_ = 0;
+            use(first.target, std::move(first.headers));
+        }
+        ask_anew(id);
+        return true;
+    }
+
+    // The lane's lease is owed again, and it asks by way of the present request.
+    void ask_anew(lane_id id) {
+        release(id);
+        if (ended_) return;
+        drop_connection(id);
+        connect(id);
     }
 
     [[nodiscard]] std::optional<failure> find_fault() {
@@ -9091,6 +10119,7 @@ class engine {
         l.used = true;
         l.kept = l.stale_retried = false;
         reply_time_.add(now_ - l.asked_at);
+        if (is_redirect(l.reply.head().status())) return follow(id);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, known(), a);
         if (a.refused) {
@@ -9100,6 +10129,7 @@ class engine {
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
                                    a.refused->code == error::range_not_satisfiable;
             if (try_whole) return ask_for_whole(id);
+            if (go_back_to_first(id, *a.refused)) return;
             bool const read_whole = ends_with_head(l.reply.head(), behind);
             return lane_failed(id, *std::move(a.refused), read_whole);
         }
@@ -9110,6 +10140,7 @@ class engine {
             if (!learn(a, l.reply.head())) return;
         }
         l.proven_with = l.asked_with;
+        redirects_ = 0;
         accept(id, a, opening);
     }
 
@@ -9394,7 +10425,10 @@ class engine {
     void got_bytes(lane const& by) noexcept {
         last_byte_at_ = now_;
         // Those that come after all by way of an old request say nothing for the fresh one.
-        if (!refreshing_ && by.asked_with == request_number_) refreshed_ = 0;
+        if (!refreshing_ && by.asked_with == request_number_) {
+            refreshed_ = 0;
+            went_back_ = false;
+        }
         if (std::exchange(fruitless_, false)) wake_parked();
     }
     void give_back_rest(lane const& l, std::uint64_t bytes) noexcept {
@@ -9735,8 +10769,7 @@ class engine {
         if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
         std::uint64_t const expected = expectation_of(verifier_);
         if (expected != 0 && left.expectation == expected) return true;
-        return (expected == 0 || left.expectation == 0) &&
-               left.url == request_.target.to_string() &&
+        return (expected == 0 || left.expectation == 0) && left.url == asked_for_ &&
                left.identity.validator.is != validator::kind::none;
     }
     [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
@@ -9915,6 +10948,8 @@ class engine {
     void connect(lane_id id) {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
+        // Not when it stands: until then the request may have become another.
+        l.connected_to = server_number_;
         l.asked_at = now_;
         l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
@@ -10776,6 +11811,10 @@ class engine {
     std::uint32_t request_number_ = 0; // goes up with every fresh request
     std::uint32_t server_number_ = 0;  // the first of them that led to the present server
     std::optional<instant> use_until_;
+    std::string asked_for_; // by the caller, without its secrets
+    std::optional<first_request> first_;
+    std::uint32_t redirects_ = 0; // in a row
+    bool went_back_ = false;      // since the last byte
     instant last_byte_at_{0};
 
     // What an earlier run left, until a reply confirms it; and what another one could go on with.
@@ -11132,6 +12171,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void perform(action::connect const& a) {
+        // A redirect may have led to where this connector cannot go.
+        if (auto const ec = connector_.check(engine_.request().target)) {
+            auto const& to = engine_.request().target;
+            return lane_failed(a.lane, ec, phase::connect, "connecting to " + to.to_string());
+        }
         lanes_[a.lane].stream.async_connect(
             engine_.request().target,
             for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {

@@ -95,6 +95,9 @@ constexpr row rows[] = {
     {error::server_error, 510, cause::passing},
     {error::request_expires, 511, cause::renewable},
     {error::no_fresh_request, 512, cause::renewable},
+    {error::bad_redirect, 513, cause::permanent},
+    {error::redirect_to_plain, 514, cause::permanent},
+    {error::too_many_redirects, 515, cause::permanent},
 
     {error::connect_timeout, 600, cause::passing},
     {error::head_timeout, 601, cause::passing},
@@ -112,6 +115,21 @@ constexpr row rows[] = {
     {error::wrote_nothing, 704, cause::storage},
 
     {error::cancelled, 800, cause::cancelled},
+
+    {error::trust_store_unreadable, 900, cause::configuration},
+    {error::trust_store_empty, 901, cause::configuration},
+    {error::certificate_not_yet_valid, 902, cause::configuration},
+    {error::certificate_expired, 903, cause::permanent},
+    {error::certificate_wrong_host, 904, cause::permanent},
+    {error::certificate_unknown_issuer, 905, cause::permanent},
+    {error::certificate_bad, 906, cause::permanent},
+    {error::bad_pin, 907, cause::configuration},
+    {error::pin_mismatch, 908, cause::permanent},
+    {error::client_certificate_unreadable, 909, cause::configuration},
+    {error::tls_handshake_failed, 910, cause::permanent},
+    {error::tls_truncated, 911, cause::passing},
+    {error::tls_record_bad, 912, cause::passing},
+    {error::alpn_mismatch, 913, cause::permanent},
 };
 
 constexpr std::array causes = {cause::passing,   cause::renewable, cause::identity_changed,
@@ -122,7 +140,7 @@ constexpr std::array causes = {cause::passing,   cause::renewable, cause::identi
 constexpr std::string_view imperatives[] = {
     "add",  "allow", "ask",   "begin", "check", "choose", "connect", "free",   "get",   "give",
     "keep", "leave", "list",  "look",  "mend",  "name",   "raise",   "remove", "start", "try",
-    "use",  "wait",  "write", "lower", "set",   "close",  "do",      "move"};
+    "use",  "wait",  "write", "lower", "set",   "close",  "do",      "move",   "install"};
 
 } // namespace
 

@@ -373,6 +373,79 @@ TEST_CASE("Retry-After is waited for, over the same connection (E11)") {
     CHECK(got.report.connections == 1);
 }
 
+// ---- redirects --------------------------------------------------------------------------------
+
+TEST_CASE("a redirect is followed once for all lanes, and secrets stay behind (E07, E09)") {
+    object const o = object::random(size, 47);
+    fault_server target{honest(o)};
+    std::atomic<int> asked = 0;
+    fault_server first{[&](fault_connection& c, seen_request const&) {
+        ++asked;
+        c.send(reply(302, "Found", "Location: " + target.url("/there?signature=1") + "\r\n"));
+    }};
+    temp_dir const dir;
+    std::string url = first.url("/here");
+    url.insert(url.find("//") + 2, "user:secret@");
+    cleave::request what{url};
+    what.with_header("Cookie", "secret").with_header("X-Token", "secret");
+    auto const got = run(what, path_in(dir));
+    CHECK_FALSE(got.ec);
+    CHECK(got.bytes == o.bytes);
+    CHECK(asked == 1);
+    CHECK(got.report.redirects == 1);
+    for (seen_request const& r : first.requests())
+        CHECK(r.head.find("secret") != std::string::npos);
+    for (seen_request const& r : target.requests())
+        CHECK(r.head.find("secret") == std::string::npos);
+}
+
+TEST_CASE("a redirect to where the connector cannot go is named, and not tried again (E08)") {
+    fault_server first{[&](fault_connection& c, seen_request const&) {
+        c.send(reply(301, "Moved", "Location: https://127.0.0.1:1/x\r\n"));
+    }};
+    temp_dir const dir;
+    auto const got = run(first.url("/here"), path_in(dir));
+    CHECK(got.ec == error::tls_unavailable);
+    CHECK(got.report.retries == 0);
+    CHECK(std::filesystem::is_empty(dir.path()));
+}
+
+TEST_CASE("a server that redirects without end (E05)") {
+    std::atomic<int> asked = 0;
+    fault_server server{[&](fault_connection& c, seen_request const&) {
+        c.send(reply(302, "Found", "Location: /r?" + std::to_string(++asked) + "\r\n"));
+    }};
+    temp_dir const dir;
+    auto const got = run(server.url("/r"), path_in(dir));
+    CHECK(got.ec == error::too_many_redirects);
+    CHECK(asked == 11);
+}
+
+TEST_CASE("what was redirected goes on in another run, wherever it is led then (E10)") {
+    object const o = object::random(size, 48);
+    std::atomic<bool> broken = true;
+    auto const serve = [&](fault_connection& c, seen_request const& r) {
+        if (broken && r.range()->first >= 500'000) return c.reset();
+        honest(o)(c, r);
+    };
+    fault_server one{serve};
+    fault_server other{serve};
+    std::atomic<int> asked = 0;
+    fault_server first{[&](fault_connection& c, seen_request const&) {
+        std::string const to = ++asked % 2 == 1 ? one.url("/x") : other.url("/x");
+        c.send(reply(302, "Found", "Location: " + to + "\r\n"));
+    }};
+    temp_dir const dir;
+    auto const before = run(first.url("/here"), path_in(dir));
+    CHECK(before.ec);
+    CHECK(before.report.kept);
+    broken = false;
+    auto const after = run(first.url("/here"), path_in(dir));
+    CHECK_FALSE(after.ec);
+    CHECK(after.bytes == o.bytes);
+    CHECK(after.report.bytes_resumed == before.report.bytes);
+}
+
 // ---- connections ------------------------------------------------------------------------------
 
 TEST_CASE("a server that takes two connections and resets the others (F06)") {

@@ -325,7 +325,7 @@ TEST_CASE("statuses that no retry can help are reported after one request") {
          {row{401, error::unauthorized}, row{403, error::forbidden}, row{404, error::not_found},
           row{410, error::gone}, row{407, error::proxy_authentication_required},
           row{451, error::unavailable_for_legal_reasons}, row{400, error::client_error},
-          row{302, error::redirected}, row{204, error::unexpected_status},
+          row{300, error::unexpected_status}, row{204, error::unexpected_status},
           row{304, error::unexpected_status}, row{999, error::unexpected_status}}) {
         fault_server server{[&](fault_connection& c, seen_request const&) {
             c.send(reply(r.status, "No", "Location: /elsewhere\r\n"));

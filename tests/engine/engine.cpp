@@ -949,7 +949,7 @@ TEST_CASE("failures that are pointless to repeat end the download at once") {
                             row{401, error::unauthorized}, row{410, error::gone},
                             row{407, error::proxy_authentication_required},
                             row{451, error::unavailable_for_legal_reasons},
-                            row{302, error::redirected}, row{418, error::client_error});
+                            row{418, error::client_error});
     script s{even_split{2}};
     SECTION("of the first reply") {
         s.start();

@@ -76,6 +76,11 @@ cleave::blocking_source sign([=](cleave::request const&, std::error_code& ec) {
 cleave::download(url, path, cleave::policies<>{}.with_source(sign));
 }
 
+[[maybe_unused]] void secured(std::string const& url, std::string const& path, std::string ca) {
+auto secure = cleave::policies<>{}.with_connector(cleave::tls_connector{{.ca_file = ca}});
+cleave::download(url, path, std::move(secure));
+}
+
 std::error_code steered(std::string const& url, bytes_written& to) {
 cleave::control steer;
 cleave::session shared{5_MB};

@@ -339,7 +339,7 @@ TEST_CASE("a directory that may not be written to is named, and nobody is asked 
     CHECK(files_in(dir).empty());
 }
 
-TEST_CASE("a quota that is used up is named, and with more of it the same command goes on (J06, J08)") {
+TEST_CASE("a quota that is used up is named, and with more of it the next run goes on (J06, J08)") {
     if (cannot_preload()) return;
     auto const o = object::random(6U << 20, 6);
     fault_server server{honest(o)};

@@ -84,6 +84,9 @@ enum class error {
     server_error,
     request_expires,
     no_fresh_request,
+    bad_redirect,
+    redirect_to_plain,
+    too_many_redirects,
 
     // The connection.
     connect_timeout = 600,
@@ -104,6 +107,22 @@ enum class error {
 
     // The caller's wish.
     cancelled = 800,
+
+    // TLS.
+    trust_store_unreadable = 900,
+    trust_store_empty,
+    certificate_not_yet_valid,
+    certificate_expired,
+    certificate_wrong_host,
+    certificate_unknown_issuer,
+    certificate_bad,
+    bad_pin,
+    pin_mismatch,
+    client_certificate_unreadable,
+    tls_handshake_failed,
+    tls_truncated,
+    tls_record_bad,
+    alpn_mismatch,
 };
 
 /// Groups of errors, compared with `ec == cause::passing`.
@@ -141,7 +160,9 @@ enum class cause {
     case error::closed_before_reply:
     case error::closed_in_head:
     case error::closed_in_body:
-    case error::name_not_resolved: return cause::passing;
+    case error::name_not_resolved:
+    case error::tls_truncated:
+    case error::tls_record_bad: return cause::passing;
 
     case error::unauthorized:
     case error::forbidden:
@@ -197,7 +218,12 @@ enum class cause {
     case error::sink_not_readable:
     case error::window_too_small:
     case error::pieces_do_not_match_size:
-    case error::sink_cannot_restart: return cause::configuration;
+    case error::sink_cannot_restart:
+    case error::trust_store_unreadable:
+    case error::trust_store_empty:
+    case error::certificate_not_yet_valid:
+    case error::bad_pin:
+    case error::client_certificate_unreadable: return cause::configuration;
 
     case error::multipart_reply:
     case error::coded_reply:
@@ -205,12 +231,22 @@ enum class cause {
     case error::unexpected_status:
     case error::digest_mismatch:
     case error::redirected:
+    case error::bad_redirect:
+    case error::redirect_to_plain:
+    case error::too_many_redirects:
     case error::not_found:
     case error::proxy_authentication_required:
     case error::unavailable_for_legal_reasons:
     case error::client_error:
     case error::digest_not_sent:
-    case error::deadline_exceeded: return cause::permanent;
+    case error::deadline_exceeded:
+    case error::certificate_expired:
+    case error::certificate_wrong_host:
+    case error::certificate_unknown_issuer:
+    case error::certificate_bad:
+    case error::pin_mismatch:
+    case error::tls_handshake_failed:
+    case error::alpn_mismatch: return cause::permanent;
 
     case error::cancelled: return cause::cancelled;
     }
@@ -225,7 +261,8 @@ enum class cause {
                "control characters percent-encoded";
     case error::unsupported_scheme: return "the URL's scheme is not supported; use http or https";
     case error::tls_unavailable:
-        return "the URL is https, but this connector speaks no TLS; use a connector that does";
+        return "the URL is https, but this connector speaks no TLS; use tls_connector, "
+               "from <cleave/connect/tls.hpp>";
     case error::bad_header:
         return "a request header holds a character that HTTP does not allow (CR, LF, NUL or a bad "
                "name); remove it";
@@ -366,6 +403,16 @@ enum class cause {
     case error::too_many_requests:
         return "the server says there are too many requests (429); wait, or use fewer lanes";
     case error::server_busy: return "the server is busy (503); wait, or use fewer lanes";
+    case error::bad_redirect:
+        return "the server redirected the request to nowhere that can be asked: without one "
+               "Location, "
+               "or to no http or https URL; ask its operator, or use the final URL";
+    case error::redirect_to_plain:
+        return "the server redirected an https request to http, which is not followed; use an "
+               "https "
+               "URL";
+    case error::too_many_redirects:
+        return "the server redirected the request more than 10 times; check the URL";
     case error::no_fresh_request:
         return "no fresh URL could be had; check the command, the service or the function that is "
                "asked for one";
@@ -408,6 +455,48 @@ enum class cause {
         return "the file took no bytes although it reported no error; check the disk";
 
     case error::cancelled: return "the download was cancelled";
+
+    case error::trust_store_unreadable:
+        return "the file or directory of trusted certificates cannot be read, or is damaged; check "
+               "its path and permissions, and SSL_CERT_FILE and SSL_CERT_DIR";
+    case error::trust_store_empty:
+        return "no trusted certificate was found, so no server can be verified; install the "
+               "system's CA certificates (ca-certificates), or give a CA file";
+    case error::certificate_not_yet_valid:
+        return "the server's certificate is not valid yet; check this machine's clock, which on "
+               "devices without a battery starts in 1970";
+    case error::certificate_expired:
+        return "the server's certificate has expired; ask its operator to renew it, and check this "
+               "machine's clock";
+    case error::certificate_wrong_host:
+        return "the server's certificate is for another host; check the URL, and use the name that "
+               "the certificate was made for";
+    case error::certificate_unknown_issuer:
+        return "nobody trusted has issued the server's certificate; give its CA if it is your own, "
+               "else check that nobody stands between";
+    case error::certificate_bad:
+        return "the server's certificate is not fit for its use (key usage, key size, signature or "
+               "chain); ask the server's operator";
+    case error::bad_pin:
+        return "a pinned key cannot be read; write it as sha256// and the base64 of the SHA-256 of "
+               "the public key";
+    case error::pin_mismatch:
+        return "the server's key is none of those that were pinned; check the pins, or that nobody "
+               "stands between";
+    case error::client_certificate_unreadable:
+        return "the client certificate or its key cannot be read, or they do not fit; give both as "
+               "PEM files, the key without a passphrase";
+    case error::tls_handshake_failed:
+        return "no TLS connection could be agreed on with the server; check that the port speaks "
+               "TLS 1.2 or 1.3, and whether it wants a client certificate";
+    case error::tls_truncated:
+        return "the connection ended without the goodbye of TLS (close_notify), so bytes may be "
+               "missing; try again";
+    case error::tls_record_bad:
+        return "a TLS record came damaged, or the server broke off with an alert; try again";
+    case error::alpn_mismatch:
+        return "the server wants another protocol than HTTP/1.1 (ALPN); use a server or port that "
+               "speaks HTTP/1.1";
     }
     return "unknown error";
 }

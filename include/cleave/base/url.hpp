@@ -48,6 +48,9 @@ class url {
     /// What stands before '@', as written: a secret. Empty where there is none.
     [[nodiscard]] std::string_view userinfo() const noexcept { return userinfo_; }
 
+    /// Takes over the userinfo of `other`, of the same origin.
+    void take_userinfo(url const& other) { userinfo_ = other.userinfo_; }
+
     /// Whether the host is an address, IPv4 or IPv6, rather than a name to resolve.
     [[nodiscard]] bool is_ip_literal() const noexcept { return host_is_ != host_kind::name; }
     [[nodiscard]] bool is_ipv6_literal() const noexcept { return host_is_ == host_kind::ipv6; }

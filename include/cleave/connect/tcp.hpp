@@ -125,6 +125,9 @@ class tcp_stream {
     /// Whether the connection came from the pool.
     [[nodiscard]] bool kept() const noexcept { return kept_; }
 
+    /// The connected socket, non-blocking: for what speaks over it, such as TLS.
+    [[nodiscard]] socket_type& socket() noexcept { return socket_; }
+
   private:
     // An attempt to connect, with a socket of its own until it has succeeded. A name lookup cannot
     // be interrupted; so the handler is called at once when the attempt is given up, and the

@@ -271,6 +271,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void perform(action::connect const& a) {
+        // A redirect may have led to where this connector cannot go.
+        if (auto const ec = connector_.check(engine_.request().target)) {
+            auto const& to = engine_.request().target;
+            return lane_failed(a.lane, ec, phase::connect, "connecting to " + to.to_string());
+        }
         lanes_[a.lane].stream.async_connect(
             engine_.request().target,
             for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {

@@ -20,6 +20,7 @@
 #include <cleave/engine/stealing.hpp>
 #include <cleave/http/admit.hpp>
 #include <cleave/http/body.hpp>
+#include <cleave/http/redirect.hpp>
 #include <cleave/http/request_head.hpp>
 #include <cleave/http/response_head.hpp>
 #include <cleave/http/text.hpp>
@@ -102,6 +103,7 @@ class engine {
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
           useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
+        asked_for_ = request_.target.to_string();
         prepare_request();
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
@@ -147,8 +149,7 @@ class engine {
         checked_runs all = checked_;
         for (lane const& l : lanes_)
             if (auto const run = in_flight(l)) all.insert(*run);
-        return {report_.identity, wanted_, request_.target.to_string(), expectation_of(verifier_),
-                all.list()};
+        return {report_.identity, wanted_, asked_for_, expectation_of(verifier_), all.list()};
     }
 
   private:
@@ -202,16 +203,12 @@ class engine {
         refreshing_ = false;
         observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
         if (e.failed) return fail(*e.failed);
-        bool const elsewhere = !same_server(request_.target, e.fresh->target);
-        request_.target = e.fresh->target;
         request_.url_error = e.fresh->url_error;
-        request_.headers = e.fresh->headers;
         request_.valid_for = e.fresh->valid_for;
+        first_.reset();
+        use(e.fresh->target, e.fresh->headers);
         if (auto wrong = find_request_fault()) return fail(*std::move(wrong));
-        prepare_request();
         use_until();
-        ++request_number_;
-        if (elsewhere) server_number_ = request_number_;
         wake_parked();
         // Nobody may be left who waits for it.
         if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
@@ -222,7 +219,6 @@ class engine {
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
         l.waited = false;
-        l.connected_to = server_number_;
         ++report_.connections;
         if (e.kept)
             ++report_.kept_connections;
@@ -386,11 +382,13 @@ class engine {
         return std::nullopt;
     }
 
-    // After checking it.
     void prepare_request() {
         if constexpr (learning_verifier<Verifier>) {
+            std::string_view const name = "Want-Repr-Digest";
+            std::erase_if(request_.headers,
+                          [&](header const& h) { return detail::http_same(h.name, name); });
             if (std::string_view const asks = verifier_.asks(); !asks.empty())
-                request_.with_header("Want-Repr-Digest", std::string{asks});
+                request_.with_header(std::string{name}, std::string{asks});
         }
         longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
         for (header const& h : request_.headers)
@@ -406,8 +404,76 @@ class engine {
         use_until_ = from_now(*request_.valid_for - margin);
     }
 
-    [[nodiscard]] static bool same_server(url const& a, url const& b) noexcept {
-        return a.scheme() == b.scheme() && a.host() == b.host() && a.port() == b.port();
+    // From now on this is asked, by all lanes.
+    void use(url const& target, std::vector<header> headers) {
+        bool const elsewhere = !same_origin(request_.target, target);
+        request_.target = target;
+        request_.headers = std::move(headers);
+        prepare_request();
+        ++request_number_;
+        if (elsewhere) server_number_ = request_number_;
+        // Where nothing is in place there is nothing to compare.
+        if (!identity_known_ && !recalled_)
+            for (lane& l : lanes_) l.proven_with = request_number_;
+    }
+
+    // ---- redirects ------------------------------------------------------------------------
+
+    static constexpr std::uint32_t most_redirects = 10;
+
+    // What was asked before the first redirect.
+    struct first_request {
+        url target;
+        std::vector<header> headers;
+    };
+
+    void follow(lane_id id) {
+        lane& l = lanes_[id];
+        l.used = true;
+        // Another lane may have been led on meanwhile.
+        if (l.asked_with == request_number_) {
+            std::error_code ec;
+            response_head const& head = l.reply.head();
+            url const to = redirect_target(request_.target, head, ec);
+            if (!ec && ++redirects_ > most_redirects) ec = error::too_many_redirects;
+            if (ec) {
+                failure what{ec,           cause_of(static_cast<error>(ec.value())),
+                             phase::head,  head.status(),
+                             std::nullopt, {}};
+                if (!to.empty()) what.detail = "redirected to " + to.to_string();
+                return lane_failed(id, std::move(what));
+            }
+            if (!first_) first_ = first_request{request_.target, request_.headers};
+            // What was given for one origin is for no other.
+            bool const stays = same_origin(request_.target, to);
+            use(to, stays ? request_.headers : std::vector<header>{});
+            ++report_.redirects;
+        }
+        ask_anew(id);
+    }
+
+    // Where a redirect has led to a URL that does not hold any more, the first one is asked again,
+    // once. False: there is no other.
+    bool go_back_to_first(lane_id id, failure const& what) {
+        bool const may = first_ && !went_back_ &&
+                         (what.kind == cause::renewable || what.code == error::not_found);
+        if (!may || what.where != phase::head) return false;
+        if (lanes_[id].asked_with == request_number_) {
+            went_back_ = true;
+            auto first = *std::exchange(first_, std::nullopt);
+            redirects_ = 0;
+            use(first.target, std::move(first.headers));
+        }
+        ask_anew(id);
+        return true;
+    }
+
+    // The lane's lease is owed again, and it asks by way of the present request.
+    void ask_anew(lane_id id) {
+        release(id);
+        if (ended_) return;
+        drop_connection(id);
+        connect(id);
     }
 
     [[nodiscard]] std::optional<failure> find_fault() {
@@ -446,6 +512,7 @@ class engine {
         l.used = true;
         l.kept = l.stale_retried = false;
         reply_time_.add(now_ - l.asked_at);
+        if (is_redirect(l.reply.head().status())) return follow(id);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, known(), a);
         if (a.refused) {
@@ -455,6 +522,7 @@ class engine {
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
                                    a.refused->code == error::range_not_satisfiable;
             if (try_whole) return ask_for_whole(id);
+            if (go_back_to_first(id, *a.refused)) return;
             bool const read_whole = ends_with_head(l.reply.head(), behind);
             return lane_failed(id, *std::move(a.refused), read_whole);
         }
@@ -465,6 +533,7 @@ class engine {
             if (!learn(a, l.reply.head())) return;
         }
         l.proven_with = l.asked_with;
+        redirects_ = 0;
         accept(id, a, opening);
     }
 
@@ -749,7 +818,10 @@ class engine {
     void got_bytes(lane const& by) noexcept {
         last_byte_at_ = now_;
         // Those that come after all by way of an old request say nothing for the fresh one.
-        if (!refreshing_ && by.asked_with == request_number_) refreshed_ = 0;
+        if (!refreshing_ && by.asked_with == request_number_) {
+            refreshed_ = 0;
+            went_back_ = false;
+        }
         if (std::exchange(fruitless_, false)) wake_parked();
     }
     void give_back_rest(lane const& l, std::uint64_t bytes) noexcept {
@@ -1090,8 +1162,7 @@ class engine {
         if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
         std::uint64_t const expected = expectation_of(verifier_);
         if (expected != 0 && left.expectation == expected) return true;
-        return (expected == 0 || left.expectation == 0) &&
-               left.url == request_.target.to_string() &&
+        return (expected == 0 || left.expectation == 0) && left.url == asked_for_ &&
                left.identity.validator.is != validator::kind::none;
     }
     [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
@@ -1270,6 +1341,8 @@ class engine {
     void connect(lane_id id) {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
+        // Not when it stands: until then the request may have become another.
+        l.connected_to = server_number_;
         l.asked_at = now_;
         l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
@@ -2131,6 +2204,10 @@ class engine {
     std::uint32_t request_number_ = 0; // goes up with every fresh request
     std::uint32_t server_number_ = 0;  // the first of them that led to the present server
     std::optional<instant> use_until_;
+    std::string asked_for_; // by the caller, without its secrets
+    std::optional<first_request> first_;
+    std::uint32_t redirects_ = 0; // in a row
+    bool went_back_ = false;      // since the last byte
     instant last_byte_at_{0};
 
     // What an earlier run left, until a reply confirms it; and what another one could go on with.

@@ -37,6 +37,8 @@ struct report {
     /// Of these, those that used the same connection again; and lanes that were given up.
     std::uint64_t retries_in_place = 0;
     std::uint32_t lanes_given_up = 0;
+    /// Redirects followed.
+    std::uint64_t redirects = 0;
     /// Fresh requests that the request source was asked for.
     std::uint64_t refreshes = 0;
     /// Whether ranges were given up on the way: one lane fetched all of it.
