@@ -63,6 +63,12 @@ TEST_CASE("a failed run leaves what was under the name before, and of a partial 
     temp_dir dir;
     std::string const path = (dir / "out").string();
     write_file(path, "old");
+    auto const gives_up = [&](fault_connection& c, seen_request const& r) {
+        auto const range = r.range().value();
+        c.send(honest_206_head(o, range.first, 99999));
+        if (range.first == 0) c.send_body(body(o, 0, 49999));
+        c.close();
+    };
     SECTION("a wrong digest") {
         fault_server server{honest(o)};
         std::error_code ec;
@@ -74,12 +80,7 @@ TEST_CASE("a failed run leaves what was under the name before, and of a partial 
         CHECK_FALSE(std::filesystem::exists(path + ".cleave"));
     }
     SECTION("a server that gives up in the middle") {
-        fault_server server{[&](fault_connection& c, seen_request const& r) {
-            auto const range = r.range().value();
-            c.send(honest_206_head(o, range.first, 99999));
-            if (range.first == 0) c.send_body(body(o, 0, 49999));
-            c.close();
-        }};
+        fault_server server{gives_up};
         std::error_code ec;
         (void)cleave::download(server.url("/r"), cleave::file_sink{path},
                                cleave::policies<>{}.with_renewal(quick_backoff()), ec);
@@ -88,18 +89,12 @@ TEST_CASE("a failed run leaves what was under the name before, and of a partial 
         CHECK(std::filesystem::exists(path + ".cleave"));
     }
     SECTION("the same without a journal") {
-        fault_server server{[&](fault_connection& c, seen_request const& r) {
-            auto const range = r.range().value();
-            c.send(honest_206_head(o, range.first, 99999));
-            if (range.first == 0) c.send_body(body(o, 0, 49999));
-            c.close();
-        }};
+        fault_server server{gives_up};
         std::error_code ec;
-        (void)cleave::download(server.url("/r"), cleave::file_sink{path},
-                               cleave::policies<>{}
-                                   .with_renewal(quick_backoff())
-                                   .with_journal(cleave::no_journal{}),
-                               ec);
+        (void)cleave::download(
+            server.url("/r"), cleave::file_sink{path},
+            cleave::policies<>{}.with_renewal(quick_backoff()).with_journal(cleave::no_journal{}),
+            ec);
         CHECK(ec == error::closed_in_body);
         CHECK_FALSE(std::filesystem::exists(path + ".part"));
         CHECK_FALSE(std::filesystem::exists(path + ".cleave"));
@@ -201,9 +196,9 @@ TEST_CASE("one target, two downloads: the second is told that it is busy") {
     honest_options slow;
     slow.rate = 400000;
     fault_server slow_server{honest(o, slow)};
-    auto const report = cleave::download(slow_server.url("/r"), cleave::file_sink{path},
-                                         cleave::policies<>{}.with_observer(second_download{
-                                             path, server.url("/r"), inner, tried}));
+    auto const report = cleave::download(
+        slow_server.url("/r"), cleave::file_sink{path},
+        cleave::policies<>{}.with_observer(second_download{path, server.url("/r"), inner, tried}));
     CHECK(tried);
     CHECK(inner == error::target_busy);
     CHECK(report.bytes == o.bytes.size());

@@ -5,6 +5,7 @@
 
 #include <support/catch.hpp>
 
+#include <support/chosen.hpp>
 #include <support/digest.hpp>
 #include <support/fault_server.hpp>
 #include <support/fetch.hpp>
@@ -50,17 +51,7 @@ struct way {
     std::function<cleave::request(cleave::request const&, std::error_code&)> fresh = {};
 };
 
-// Of either kind or of none, so that the download is compiled once.
-struct wanted_digest {
-    using hasher_type = cleave::openssl_hasher;
-    std::optional<cleave::digest> is;
-
-    bool wanted() const noexcept { return is.has_value(); }
-    std::error_code fault() const { return is ? is->fault() : std::error_code{}; }
-    hasher_type make_hasher() const { return hasher_type{cleave::digest_algorithm::sha256}; }
-    bool matches(cleave::digest_value const& d) const noexcept { return !is || is->matches(d); }
-    std::uint64_t expectation() const noexcept { return is ? is->expectation() : 0; }
-};
+// Of a kind or of none, so that the download is compiled once.
 struct wanted_source {
     std::function<cleave::request(cleave::request const&, std::error_code&)> fresh;
 
@@ -75,7 +66,7 @@ struct wanted_source {
 
 outcome run(cleave::request what, std::string const& path, way const& w = {}) {
     outcome o;
-    wanted_digest verify;
+    chosen_verifier verify;
     if (!w.digest.empty()) verify.is = cleave::sha256(w.digest);
     o.report = cleave::download(std::move(what), cleave::file_sink{path},
                                 cleave::policies<>{}
@@ -89,6 +80,15 @@ outcome run(cleave::request what, std::string const& path, way const& w = {}) {
     o.partial = std::filesystem::exists(path + ".part");
     o.journal = std::filesystem::exists(path + ".cleave");
     return o;
+}
+
+// As long as it is broken, nothing from the middle on is to be had.
+fault_handler half_of(object const& o, std::atomic<bool> const& broken) {
+    return [rest = honest(o), &broken](fault_connection& c, seen_request const& r) {
+        auto const range = r.range();
+        if (broken && range && range->first >= 500'000) return c.reset();
+        rest(c, r);
+    };
 }
 
 std::string path_in(temp_dir const& dir) { return (dir / "out").string(); }
@@ -214,11 +214,7 @@ TEST_CASE("a weak ETag is never sent back, and nothing is joined across runs on 
     object o = object::random(size, 37, "W/\"v1\"");
     o.last_modified.clear();
     std::atomic<bool> broken = true;
-    fault_server server{[&, rest = honest(o)](fault_connection& c, seen_request const& r) {
-        auto const range = r.range();
-        if (broken && range && range->first >= 500'000) return c.reset();
-        rest(c, r);
-    }};
+    fault_server server{half_of(o, broken)};
     temp_dir const dir;
     auto const first = run(server.url("/r"), path_in(dir));
     CHECK(first.ec);
@@ -236,11 +232,7 @@ TEST_CASE("with a digest, what has no validator is gone on with (B04, B05)") {
     object o = object::random(size, 38, "");
     o.last_modified.clear();
     std::atomic<bool> broken = true;
-    fault_server server{[&, rest = honest(o)](fault_connection& c, seen_request const& r) {
-        auto const range = r.range();
-        if (broken && range && range->first >= 500'000) return c.reset();
-        rest(c, r);
-    }};
+    fault_server server{half_of(o, broken)};
     temp_dir const dir;
     way const with_digest{.digest = sha256_hex(o.bytes)};
     auto const first = run(server.url("/r"), path_in(dir), with_digest);
@@ -424,12 +416,8 @@ TEST_CASE("a server that redirects without end (E05)") {
 TEST_CASE("what was redirected goes on in another run, wherever it is led then (E10)") {
     object const o = object::random(size, 48);
     std::atomic<bool> broken = true;
-    auto const serve = [&](fault_connection& c, seen_request const& r) {
-        if (broken && r.range()->first >= 500'000) return c.reset();
-        honest(o)(c, r);
-    };
-    fault_server one{serve};
-    fault_server other{serve};
+    fault_server one{half_of(o, broken)};
+    fault_server other{half_of(o, broken)};
     std::atomic<int> asked = 0;
     fault_server first{[&](fault_connection& c, seen_request const&) {
         std::string const to = ++asked % 2 == 1 ? one.url("/x") : other.url("/x");

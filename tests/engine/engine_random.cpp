@@ -210,10 +210,10 @@ class world {
 
     struct lane_model {
         due next = due::nothing;
-        bool mute = false;    // what is due never comes
-        bool open = false;    // the connection stands
-        bool carried = false; // it has carried a reply
-        bool clean = true;    // nothing of an old reply is left in it
+        bool mute = false;          // what is due never comes
+        bool open = false;          // the connection stands
+        bool carried = false;       // it has carried a reply
+        bool clean = true;          // nothing of an old reply is left in it
         std::string refusal;        // the head of a bad reply
         bool whole_refusal = false; // all of that has come
 
@@ -429,10 +429,9 @@ class world {
             l.open_ended = l.good && !l.ranged && !l.tells && !size_told_;
             size_told_ = size_told_ || (l.good && (l.ranged || l.tells));
             std::size_t const behind = piece.size() - n;
-            l.whole_refusal =
-                !l.good && l.keeps &&
-                l.refusal.find("Content-Length: " + std::to_string(behind) + "\r\n") !=
-                    std::string::npos;
+            l.whole_refusal = !l.good && l.keeps &&
+                              l.refusal.find("Content-Length: " + std::to_string(behind) +
+                                             "\r\n") != std::string::npos;
             if (l.whole_refusal) l.clean = true;
         }
         auto const freed = seen_.lanes_freed;
@@ -609,18 +608,22 @@ class world {
         must(!asked_.told_nonsense, "the lane rule is told what is so");
     }
 
-    void begin_as_one_stream() {
-        ++seen_.one_streams;
-        if (delivered_ != 0 || job_ == job::deliver) {
-            committed_ = engine_.ledger().committed();
-            return;
-        }
+    void begin_at_first_byte() {
         committed_.clear();
         proven_.clear();
         wrong_.clear();
         job_void_ = job_.has_value();
         sink_ready_ = false;
         hashed_ = 0;
+    }
+
+    void begin_as_one_stream() {
+        ++seen_.one_streams;
+        if (delivered_ != 0 || job_ == job::deliver) {
+            committed_ = engine_.ledger().committed();
+            return;
+        }
+        begin_at_first_byte();
     }
 
     void perform(action::connect const& a) {
@@ -801,12 +804,7 @@ class world {
             ++seen_.delivered_before_restart;
             return;
         }
-        committed_.clear();
-        proven_.clear();
-        wrong_.clear();
-        job_void_ = job_.has_value();
-        sink_ready_ = false;
-        hashed_ = 0;
+        begin_at_first_byte();
     }
     // Whether a lane gives up its reply, for there is no room for it and lower bytes are owed.
     [[nodiscard]] bool was_freed(lane_id id) const {
