@@ -5,6 +5,7 @@
 
 #include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
+#include <cleave/base/exception.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/identity.hpp>
 #include <cleave/base/lease.hpp>
@@ -75,6 +76,7 @@
 #include <cleave/sink/memory_sink.hpp>
 #include <cleave/sink/null_sink.hpp>
 #include <cleave/sink/ordered_sink.hpp>
+#include <cleave/sink/partial_file.hpp>
 #include <cleave/sink/tee_sink.hpp>
 
 #include <cleave/journal/concept.hpp>

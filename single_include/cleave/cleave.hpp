@@ -685,6 +685,31 @@ struct std::is_error_code_enum<cleave::error> : std::true_type {};
 template <>
 struct std::is_error_condition_enum<cleave::cause> : std::true_type {};
 
+// ---- cleave/base/exception.hpp ----
+
+// What an exception of somebody else's code is, where nobody could catch it: an error code.
+
+#include <new>
+
+namespace cleave::detail {
+
+/// The code that stands for the exception that is being handled.
+[[nodiscard]] inline std::error_code code_of_exception() noexcept {
+    try {
+        throw;
+    } catch (std::system_error const& e) {
+        // One that says "no error" still must not look like success.
+        if (e.code()) return e.code();
+    } catch (std::bad_alloc const&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+        // Nobody knows what it was.
+    }
+    return std::make_error_code(std::errc::state_not_recoverable);
+}
+
+} // namespace cleave::detail
+
 // ---- cleave/base/failure.hpp ----
 
 // One thing that went wrong: the code, what kind of cause it is, where it happened, and what the
@@ -6044,8 +6069,6 @@ concept byte_connector = std::move_constructible<C> &&
 #include <sys/socket.h>
 #include <sys/types.h>
 
-#include <new>
-
 namespace cleave {
 
 /// A connected socket of the system, closed at the end. Move-only; empty by default.
@@ -7651,6 +7674,80 @@ static_assert(byte_sink<ordered_sink<coroutine_consumer<
 // Bytes go into a file: into `NAME.part` first, and under `NAME` only when all of them are there,
 // right and durable.
 
+// ---- cleave/sink/partial_file.hpp ----
+
+// The life of `NAME.part` beside its target `NAME`, for the sinks that make a file: taken, taken
+// over from an earlier run, published, removed or left. Knows nothing of how bytes get into it.
+
+namespace cleave::detail {
+
+template <file File>
+class partial_file {
+  public:
+    partial_file(std::string target, File f) : target_(std::move(target)), file_(std::move(f)) {}
+
+    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+
+    /// Takes a partial, empty, with room for `size` bytes where that is known.
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
+        // What could not be taken is somebody else's; it is not ours to remove.
+        if (std::exchange(has_, what::partial) == what::partial)
+            file_.resize(0, ec);
+        else
+            file_.open_partial(partial(), ec);
+        if (!ec && size) file_.allocate(*size, ec);
+    }
+
+    /// Takes over a partial of exactly `size` bytes, else `error::partial_replaced`. Where there is
+    /// none and `all` bytes were in place, the target itself, if it has that size: it was published
+    /// already. It can be read then and not written.
+    void reopen(std::uint64_t size, bool all, std::error_code& ec) {
+        has_ = what::partial;
+        file_.reopen_partial(partial(), ec);
+        if (all && ec == std::errc::no_such_file_or_directory) {
+            ec.clear();
+            has_ = what::finished;
+            file_.open_finished(target_, ec);
+        }
+        std::uint64_t const found = ec ? 0 : file_.size(ec);
+        if (!ec && found != size) ec = error::partial_replaced;
+        // Where an earlier run wrote nothing yet, there may be a hole.
+        if (!ec && !finished()) file_.allocate(size, ec);
+        if (ec) keep();
+    }
+
+    void resize(std::uint64_t size, std::error_code& ec) {
+        if (!finished()) file_.resize(size, ec);
+    }
+    void publish(std::error_code& ec) {
+        if (!finished()) file_.publish(target_, ec);
+    }
+    void abandon() noexcept {
+        if (!finished()) file_.discard();
+        keep();
+    }
+    void keep() noexcept {
+        file_.close();
+        has_ = what::nothing;
+    }
+
+    /// Whether what is open is the target.
+    [[nodiscard]] bool finished() const noexcept { return has_ == what::finished; }
+    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+    [[nodiscard]] File* operator->() noexcept { return std::addressof(file_); }
+
+  private:
+    enum class what { nothing, partial, finished };
+
+    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
+
+    std::string target_;
+    File file_;
+    what has_ = what::nothing; // open in `file_`
+};
+
+} // namespace cleave::detail
+
 namespace cleave {
 
 /// Writes with `File` through one buffer, or with `write` from where the bytes lie. The partial is
@@ -7665,85 +7762,51 @@ class basic_file_sink {
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_file_sink(std::string target, File f = File{})
-        : target_(std::move(target)), file_(std::move(f)) {}
+        : file_(std::move(target), std::move(f)) {}
 
-    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+    void check(std::error_code& ec) { file_.check(ec); }
 
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
         make_buffer();
-        // What could not be taken is somebody else's; it is not ours to remove.
-        if (std::exchange(has_, what::partial) == what::partial)
-            file_.resize(0, ec);
-        else
-            file_.open_partial(partial(), ec);
-        if (!ec && size) file_.allocate(*size, ec);
+        file_.open(size, ec);
     }
-
-    /// Takes over a partial of exactly `size` bytes, else `error::partial_replaced`. Where there is
-    /// none and `all` bytes were in place, the target itself, if it has that size: it was published
-    /// already. It can be read then and not written.
     void reopen(std::uint64_t size, bool all, std::error_code& ec) {
         make_buffer();
-        has_ = what::partial;
-        file_.reopen_partial(partial(), ec);
-        if (all && ec == std::errc::no_such_file_or_directory) {
-            ec.clear();
-            has_ = what::finished;
-            file_.open_finished(target_, ec);
-        }
-        std::uint64_t const found = ec ? 0 : file_.size(ec);
-        if (!ec && found != size) ec = error::partial_replaced;
-        // Where an earlier run wrote nothing yet, there may be a hole.
-        if (!ec && has_ == what::partial) file_.allocate(size, ec);
-        if (ec) keep();
+        file_.reopen(size, all, ec);
     }
 
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n, std::error_code&) {
         return {buffer_.get(), std::min(n, buffer_size)};
     }
     void commit(std::uint64_t offset, std::size_t n, std::error_code& ec) {
-        file_.write_at(offset, {buffer_.get(), n}, ec);
+        file_->write_at(offset, {buffer_.get(), n}, ec);
     }
     void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
-        file_.write_at(offset, from, ec);
+        file_->write_at(offset, from, ec);
     }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
-        file_.read_at(offset, to, ec);
+        file_->read_at(offset, to, ec);
     }
-    void flush(std::error_code& ec) { file_.sync(ec); }
+    void flush(std::error_code& ec) { file_->sync(ec); }
     void sync(std::uint64_t size, std::error_code& ec) {
-        if (has_ != what::finished) file_.resize(size, ec);
-        if (!ec) file_.sync(ec);
+        file_.resize(size, ec);
+        if (!ec) file_->sync(ec);
     }
-    void publish(std::error_code& ec) {
-        if (has_ != what::finished) file_.publish(target_, ec);
-    }
-    void abandon() noexcept {
-        if (has_ != what::finished) file_.discard();
-        keep();
-    }
-    void keep() noexcept {
-        file_.close();
-        has_ = what::nothing;
-    }
+    void publish(std::error_code& ec) { file_.publish(ec); }
+    void abandon() noexcept { file_.abandon(); }
+    void keep() noexcept { file_.keep(); }
 
-    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+    [[nodiscard]] std::string const& target() const noexcept { return file_.target(); }
 
   private:
     static constexpr std::size_t buffer_size = 256 * 1024;
 
-    // What `file_` has open.
-    enum class what { nothing, partial, finished };
-
     void make_buffer() {
         if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
     }
-    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
 
-    std::string target_;
-    File file_;
+    detail::partial_file<File> file_;
     std::unique_ptr<std::byte[]> buffer_;
-    what has_ = what::nothing;
 };
 
 using file_sink = basic_file_sink<posix_file>;
@@ -7782,12 +7845,12 @@ class basic_mapped_file_sink {
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_mapped_file_sink(std::string target, File f = File{})
-        : target_(std::move(target)), file_(std::move(f)) {}
+        : file_(std::move(target), std::move(f)) {}
     /// `result` is given the finished file as memory when it is published; it must live until then.
     basic_mapped_file_sink(std::string target, mapped_bytes& result, File f = File{})
-        : target_(std::move(target)), file_(std::move(f)), result_(&result) {}
+        : file_(std::move(target), std::move(f)), result_(&result) {}
 
-    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+    void check(std::error_code& ec) { file_.check(ec); }
 
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
         if (!size) {
@@ -7795,26 +7858,15 @@ class basic_mapped_file_sink {
             return;
         }
         mapping_ = {};
-        if (std::exchange(has_, what::partial) == what::partial)
-            file_.resize(0, ec);
-        else
-            file_.open_partial(partial(), ec);
-        if (!ec) make_room(*size, ec);
+        file_.open(size, ec);
+        if (!ec) mapping_ = file_->map(*size, ec);
     }
-
-    /// As `basic_file_sink::reopen`.
     void reopen(std::uint64_t size, bool all, std::error_code& ec) {
         mapping_ = {};
-        has_ = what::partial;
-        file_.reopen_partial(partial(), ec);
-        if (all && ec == std::errc::no_such_file_or_directory) {
-            ec.clear();
-            has_ = what::finished;
-            file_.open_finished(target_, ec);
-        }
-        std::uint64_t const found = ec ? 0 : file_.size(ec);
-        if (!ec && found != size) ec = error::partial_replaced;
-        if (!ec && has_ == what::partial) make_room(size, ec);
+        file_.reopen(size, all, ec);
+        // A finished file is not mapped until it is handed over.
+        if (ec || file_.finished()) return;
+        mapping_ = file_->map(size, ec);
         if (ec) keep();
     }
 
@@ -7835,65 +7887,54 @@ class basic_mapped_file_sink {
         if (offset > size || from.size() > size - offset)
             ec = error::sink_too_small;
         else
-            file_.write_at(offset, from, ec);
+            file_->write_at(offset, from, ec);
     }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
-        file_.read_at(offset, to, ec);
+        file_->read_at(offset, to, ec);
     }
 
     void flush(std::error_code& ec) {
         // What came through the mapping, then all else of the file: see `mapping::sync`.
         mapping_.sync(ec);
-        if (!ec) file_.sync(ec);
+        if (!ec) file_->sync(ec);
     }
     void sync(std::uint64_t size, std::error_code& ec) {
         // A file that was cut still takes bytes in its last page, behind its end, without a word.
         std::byte last{};
-        if (size != 0) file_.read_at(size - 1, {&last, 1}, ec);
-        if (!ec && has_ != what::finished) file_.resize(size, ec);
+        if (size != 0) file_->read_at(size - 1, {&last, 1}, ec);
+        if (!ec) file_.resize(size, ec);
         if (!ec) flush(ec);
     }
 
     void publish(std::error_code& ec) {
         // First what may fail while nothing is visible yet.
-        if (has_ == what::finished && result_ != nullptr) map_finished(ec);
+        if (file_.finished() && result_ != nullptr) map_finished(ec);
         mapped_bytes finished;
         if (!ec && result_ != nullptr) finished = {std::move(mapping_), ec};
         mapping_ = {};
-        if (!ec && has_ != what::finished) file_.publish(target_, ec);
+        if (!ec) file_.publish(ec);
         if (!ec && result_ != nullptr) *result_ = std::move(finished);
     }
     void abandon() noexcept {
-        if (has_ != what::finished) file_.discard();
-        keep();
+        mapping_ = {};
+        file_.abandon();
     }
     void keep() noexcept {
         mapping_ = {};
-        file_.close();
-        has_ = what::nothing;
+        file_.keep();
     }
 
-    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+    [[nodiscard]] std::string const& target() const noexcept { return file_.target(); }
 
   private:
-    // What `file_` has open. A finished file is not mapped until it is handed over.
-    enum class what { nothing, partial, finished };
-
-    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
-    void make_room(std::uint64_t size, std::error_code& ec) {
-        file_.allocate(size, ec);
-        if (!ec) mapping_ = file_.map(size, ec);
-    }
     void map_finished(std::error_code& ec) {
-        std::uint64_t const size = file_.size(ec);
-        if (!ec) mapping_ = file_.map(size, ec);
+        std::uint64_t const size = file_->size(ec);
+        if (!ec) mapping_ = file_->map(size, ec);
     }
 
-    std::string target_;
-    File file_;
+    detail::partial_file<File> file_;
     mapping mapping_;
     mapped_bytes* result_ = nullptr;
-    what has_ = what::nothing;
 };
 
 using mapped_file_sink = basic_mapped_file_sink<posix_file>;
@@ -8802,11 +8843,6 @@ static_assert(resume_journal<
 // A fresh request from a function of the caller's that blocks. It runs on a thread of its own, so
 // that no lane waits for it.
 
-// ---- cleave/source/callback_source.hpp ----
-
-// A fresh request from a function of the caller's that does not block: it starts something, and
-// says later what came of it.
-
 // ---- cleave/source/concept.hpp ----
 
 // Where a fresh request comes from when the present one has expired: a signed URL, a token. It
@@ -8845,71 +8881,6 @@ concept request_source =
         { c.available() } noexcept -> std::same_as<bool>;
         s.async_fetch(old, detail::any_fetched{});
     };
-
-} // namespace cleave
-
-namespace cleave {
-
-namespace detail {
-/// The code that stands for the exception that is being handled.
-[[nodiscard]] inline std::error_code code_of_exception() noexcept {
-    try {
-        throw;
-    } catch (std::system_error const& e) {
-        // One that says "no error" still must not look like success.
-        if (e.code()) return e.code();
-    } catch (std::bad_alloc const&) {
-        return std::make_error_code(std::errc::not_enough_memory);
-    } catch (...) {
-        // Nobody knows what it was.
-    }
-    return std::make_error_code(std::errc::state_not_recoverable);
-}
-} // namespace detail
-
-/// Calls `f(old, done)`, where `old` is the request in use, `request const&`, and `done` a
-/// `std::function<void(std::error_code, request)>`. `f` must call `done` once: soon or later, from
-/// any thread. `old` may go when `f` returns.
-///
-///     cleave::callback_source sign([&](cleave::request const& old, auto done) {
-///         api.async_sign(old.target, [done](std::error_code ec, std::string url) {
-///             done(ec, {url});
-///         });
-///     });
-///
-/// An exception of `f` ends the download with its code, `errc::not_enough_memory` or
-/// `errc::state_not_recoverable`. A second call of `done` is ignored; without one the download
-/// waits until it is cancelled or its deadline comes.
-template <std::invocable<request const&, std::function<void(std::error_code, request)>> F>
-class callback_source {
-  public:
-    explicit callback_source(F f) : f_(std::move(f)) {}
-
-    [[nodiscard]] constexpr bool available() const noexcept { return true; }
-    template <class Handler>
-    void async_fetch(request const& old, Handler h) {
-        std::shared_ptr<std::atomic_flag> called;
-        try {
-            called = std::make_shared<std::atomic_flag>();
-            std::function<void(std::error_code, request)> done =
-                [called, h](std::error_code ec, request fresh) mutable {
-                    if (!called->test_and_set()) h(ec, std::move(fresh));
-                };
-            f_(old, std::move(done));
-        } catch (...) {
-            if (!called || !called->test_and_set()) h(detail::code_of_exception(), request{});
-        }
-    }
-
-  private:
-    F f_;
-};
-
-template <class F>
-callback_source(F) -> callback_source<F>;
-
-static_assert(request_source<callback_source<decltype(
-                  [](request const&, std::function<void(std::error_code, request)> const&) {})>>);
 
 } // namespace cleave
 
@@ -8964,6 +8935,59 @@ blocking_source(F) -> blocking_source<F>;
 
 static_assert(request_source<
               blocking_source<decltype([](request const& old, std::error_code&) { return old; })>>);
+
+} // namespace cleave
+
+// ---- cleave/source/callback_source.hpp ----
+
+// A fresh request from a function of the caller's that does not block: it starts something, and
+// says later what came of it.
+
+namespace cleave {
+
+/// Calls `f(old, done)`, where `old` is the request in use, `request const&`, and `done` a
+/// `std::function<void(std::error_code, request)>`. `f` must call `done` once: soon or later, from
+/// any thread. `old` may go when `f` returns.
+///
+///     cleave::callback_source sign([&](cleave::request const& old, auto done) {
+///         api.async_sign(old.target, [done](std::error_code ec, std::string url) {
+///             done(ec, {url});
+///         });
+///     });
+///
+/// An exception of `f` ends the download with its code, `errc::not_enough_memory` or
+/// `errc::state_not_recoverable`. A second call of `done` is ignored; without one the download
+/// waits until it is cancelled or its deadline comes.
+template <std::invocable<request const&, std::function<void(std::error_code, request)>> F>
+class callback_source {
+  public:
+    explicit callback_source(F f) : f_(std::move(f)) {}
+
+    [[nodiscard]] constexpr bool available() const noexcept { return true; }
+    template <class Handler>
+    void async_fetch(request const& old, Handler h) {
+        std::shared_ptr<std::atomic_flag> called;
+        try {
+            called = std::make_shared<std::atomic_flag>();
+            std::function<void(std::error_code, request)> done =
+                [called, h](std::error_code ec, request fresh) mutable {
+                    if (!called->test_and_set()) h(ec, std::move(fresh));
+                };
+            f_(old, std::move(done));
+        } catch (...) {
+            if (!called || !called->test_and_set()) h(detail::code_of_exception(), request{});
+        }
+    }
+
+  private:
+    F f_;
+};
+
+template <class F>
+callback_source(F) -> callback_source<F>;
+
+static_assert(request_source<callback_source<decltype(
+                  [](request const&, std::function<void(std::error_code, request)> const&) {})>>);
 
 } // namespace cleave
 
@@ -10421,6 +10445,12 @@ class engine {
         auto const bytes = segment::of(l.grant.first, l.in_place);
         return bytes ? std::optional{checked_segment{*bytes, l.crc}} : std::nullopt;
     }
+    [[nodiscard]] std::uint64_t bytes_in_flight() const noexcept {
+        std::uint64_t bytes = 0;
+        for (lane const& l : lanes_)
+            if (is_receiving(l)) bytes += l.in_place;
+        return bytes;
+    }
     // The server is there: whoever waited for that goes on.
     void got_bytes(lane const& by) noexcept {
         last_byte_at_ = now_;
@@ -10738,11 +10768,9 @@ class engine {
             lane& l = lanes_[i];
             if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
             l.is = lane::state::idle;
-            l.held.reset();
-            l.left.reset();
             l.tries = 0;
             l.attempt_bytes = 0;
-            drop_connection(i);
+            leave(i);
         }
     }
 
@@ -10767,10 +10795,9 @@ class engine {
             all = {request_.part->first, std::min(request_.part->last, all.last)};
         }
         if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
-        std::uint64_t const expected = expectation_of(verifier_);
-        if (expected != 0 && left.expectation == expected) return true;
-        return (expected == 0 || left.expectation == 0) && left.url == asked_for_ &&
-               left.identity.validator.is != validator::kind::none;
+        if (same_digest(left)) return true;
+        return (expectation_of(verifier_) == 0 || left.expectation == 0) &&
+               left.url == asked_for_ && left.identity.validator.is != validator::kind::none;
     }
     [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
         return left.expectation != 0 && left.expectation == expectation_of(verifier_);
@@ -10834,35 +10861,29 @@ class engine {
     // It is not; the lane asks what it is now.
     void begin_afresh(lane_id id) {
         forget_what_is_there();
-        lanes_[id].held.reset();
-        lanes_[id].left.reset();
         lanes_[id].tries = 0;
-        drop_connection(id);
+        leave(id);
         connect(id);
     }
 
-    [[nodiscard]] std::uint64_t arrived() const noexcept {
-        std::uint64_t bytes = received_;
-        for (lane const& l : lanes_)
-            if (l.is == lane::state::receiving) bytes += l.in_place;
-        return bytes;
-    }
+    [[nodiscard]] std::uint64_t arrived() const noexcept { return received_ + bytes_in_flight(); }
     void record() {
         recording_ = arrived();
         run(job::record);
     }
     // Whether as many new bytes have come as the journal may be without.
     [[nodiscard]] bool record_is_due() const noexcept {
+        if (!may_resume()) return false;
         std::uint64_t const fresh = arrived() - recorded_;
-        return fresh != 0 && fresh >= record_every_.bytes && may_resume();
+        return fresh != 0 && fresh >= record_every_.bytes;
     }
     // False: it is not time yet.
     bool record_in_time() {
         if (!may_resume() || !sink_ready_) return false;
-        std::uint64_t const fresh = arrived() - recorded_;
+        bool const fresh = arrived() != recorded_;
         bool const late = now_ - recorded_at_ >= record_every_.time;
-        if (late && fresh == 0) recorded_at_ = now_;
-        if (fresh == 0 || (!late && fresh < record_every_.bytes)) return false;
+        if (late && !fresh) recorded_at_ = now_;
+        if (!fresh || (!late && !record_is_due())) return false;
         record();
         return true;
     }
@@ -10971,19 +10992,17 @@ class engine {
     }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
         std::uint32_t receiving = 0;
-        std::uint64_t in_flight = 0;
         bool held_back = paused_ || pace_at_;
         for (lane const& l : lanes_) {
             bool const admitted = l.is == lane::state::admitted;
             receiving += admitted || l.is == lane::state::receiving ? 1U : 0U;
             held_back = held_back || (admitted && sink_ready_);
-            in_flight += l.in_place;
         }
         std::uint32_t const want = lane_rule_.want({.running = running(),
                                                     .given_up = given_up_,
                                                     .receiving = receiving,
                                                     .refusals = refusals_,
-                                                    .bytes = received_ + in_flight,
+                                                    .bytes = arrived(),
                                                     .now = now_,
                                                     .held_back = held_back});
         return std::clamp<std::uint32_t>(want, 1, useful_lanes_);
@@ -11602,14 +11621,10 @@ class engine {
 
     // As long as nothing comes, it is looked at less and less often.
     void sample_rates() {
-        std::uint64_t in_flight = 0;
-        for (lane& l : lanes_) {
-            if (l.is != lane::state::receiving) continue;
-            in_flight += l.in_place;
-            if (now_ - l.sampled_at >= tick / 2) sample_rate(l);
-        }
-        bool const moving = received_ + in_flight != received_at_tick_;
-        received_at_tick_ = received_ + in_flight;
+        for (lane& l : lanes_)
+            if (is_receiving(l) && now_ - l.sampled_at >= tick / 2) sample_rate(l);
+        std::uint64_t const before = std::exchange(received_at_tick_, arrived());
+        bool const moving = received_at_tick_ != before;
         tick_now_ = moving ? tick : after(tick_now_, 3 * std::min(tick_now_, instant::max() / 3));
         tick_at_ = from_now(tick_now_);
     }
@@ -11639,10 +11654,7 @@ class engine {
     }
 
     [[nodiscard]] std::uint64_t bytes_now() const noexcept {
-        std::uint64_t bytes = report_.bytes;
-        for (lane const& l : lanes_)
-            if (l.is == lane::state::receiving) bytes += l.in_place;
-        return bytes;
+        return report_.bytes + bytes_in_flight();
     }
 
     void tell_progress() {
@@ -12725,12 +12737,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     [[nodiscard]] static std::error_code guarded(F f) noexcept {
         try {
             return f();
-        } catch (std::system_error const& e) {
-            return e.code();
-        } catch (std::bad_alloc const&) {
-            return std::make_error_code(std::errc::not_enough_memory);
         } catch (...) {
-            return std::make_error_code(std::errc::state_not_recoverable);
+            return code_of_exception();
         }
     }
     [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {

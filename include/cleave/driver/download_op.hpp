@@ -7,6 +7,7 @@
 
 #include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
+#include <cleave/base/exception.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/request.hpp>
 #include <cleave/base/segment.hpp>
@@ -825,12 +826,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     [[nodiscard]] static std::error_code guarded(F f) noexcept {
         try {
             return f();
-        } catch (std::system_error const& e) {
-            return e.code();
-        } catch (std::bad_alloc const&) {
-            return std::make_error_code(std::errc::not_enough_memory);
         } catch (...) {
-            return std::make_error_code(std::errc::state_not_recoverable);
+            return code_of_exception();
         }
     }
     [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {

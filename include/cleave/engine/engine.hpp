@@ -814,6 +814,12 @@ class engine {
         auto const bytes = segment::of(l.grant.first, l.in_place);
         return bytes ? std::optional{checked_segment{*bytes, l.crc}} : std::nullopt;
     }
+    [[nodiscard]] std::uint64_t bytes_in_flight() const noexcept {
+        std::uint64_t bytes = 0;
+        for (lane const& l : lanes_)
+            if (is_receiving(l)) bytes += l.in_place;
+        return bytes;
+    }
     // The server is there: whoever waited for that goes on.
     void got_bytes(lane const& by) noexcept {
         last_byte_at_ = now_;
@@ -1131,11 +1137,9 @@ class engine {
             lane& l = lanes_[i];
             if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
             l.is = lane::state::idle;
-            l.held.reset();
-            l.left.reset();
             l.tries = 0;
             l.attempt_bytes = 0;
-            drop_connection(i);
+            leave(i);
         }
     }
 
@@ -1160,10 +1164,9 @@ class engine {
             all = {request_.part->first, std::min(request_.part->last, all.last)};
         }
         if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
-        std::uint64_t const expected = expectation_of(verifier_);
-        if (expected != 0 && left.expectation == expected) return true;
-        return (expected == 0 || left.expectation == 0) && left.url == asked_for_ &&
-               left.identity.validator.is != validator::kind::none;
+        if (same_digest(left)) return true;
+        return (expectation_of(verifier_) == 0 || left.expectation == 0) &&
+               left.url == asked_for_ && left.identity.validator.is != validator::kind::none;
     }
     [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
         return left.expectation != 0 && left.expectation == expectation_of(verifier_);
@@ -1227,35 +1230,29 @@ class engine {
     // It is not; the lane asks what it is now.
     void begin_afresh(lane_id id) {
         forget_what_is_there();
-        lanes_[id].held.reset();
-        lanes_[id].left.reset();
         lanes_[id].tries = 0;
-        drop_connection(id);
+        leave(id);
         connect(id);
     }
 
-    [[nodiscard]] std::uint64_t arrived() const noexcept {
-        std::uint64_t bytes = received_;
-        for (lane const& l : lanes_)
-            if (l.is == lane::state::receiving) bytes += l.in_place;
-        return bytes;
-    }
+    [[nodiscard]] std::uint64_t arrived() const noexcept { return received_ + bytes_in_flight(); }
     void record() {
         recording_ = arrived();
         run(job::record);
     }
     // Whether as many new bytes have come as the journal may be without.
     [[nodiscard]] bool record_is_due() const noexcept {
+        if (!may_resume()) return false;
         std::uint64_t const fresh = arrived() - recorded_;
-        return fresh != 0 && fresh >= record_every_.bytes && may_resume();
+        return fresh != 0 && fresh >= record_every_.bytes;
     }
     // False: it is not time yet.
     bool record_in_time() {
         if (!may_resume() || !sink_ready_) return false;
-        std::uint64_t const fresh = arrived() - recorded_;
+        bool const fresh = arrived() != recorded_;
         bool const late = now_ - recorded_at_ >= record_every_.time;
-        if (late && fresh == 0) recorded_at_ = now_;
-        if (fresh == 0 || (!late && fresh < record_every_.bytes)) return false;
+        if (late && !fresh) recorded_at_ = now_;
+        if (!fresh || (!late && !record_is_due())) return false;
         record();
         return true;
     }
@@ -1364,19 +1361,17 @@ class engine {
     }
     [[nodiscard]] std::uint32_t wanted_lanes() noexcept {
         std::uint32_t receiving = 0;
-        std::uint64_t in_flight = 0;
         bool held_back = paused_ || pace_at_;
         for (lane const& l : lanes_) {
             bool const admitted = l.is == lane::state::admitted;
             receiving += admitted || l.is == lane::state::receiving ? 1U : 0U;
             held_back = held_back || (admitted && sink_ready_);
-            in_flight += l.in_place;
         }
         std::uint32_t const want = lane_rule_.want({.running = running(),
                                                     .given_up = given_up_,
                                                     .receiving = receiving,
                                                     .refusals = refusals_,
-                                                    .bytes = received_ + in_flight,
+                                                    .bytes = arrived(),
                                                     .now = now_,
                                                     .held_back = held_back});
         return std::clamp<std::uint32_t>(want, 1, useful_lanes_);
@@ -1995,14 +1990,10 @@ class engine {
 
     // As long as nothing comes, it is looked at less and less often.
     void sample_rates() {
-        std::uint64_t in_flight = 0;
-        for (lane& l : lanes_) {
-            if (l.is != lane::state::receiving) continue;
-            in_flight += l.in_place;
-            if (now_ - l.sampled_at >= tick / 2) sample_rate(l);
-        }
-        bool const moving = received_ + in_flight != received_at_tick_;
-        received_at_tick_ = received_ + in_flight;
+        for (lane& l : lanes_)
+            if (is_receiving(l) && now_ - l.sampled_at >= tick / 2) sample_rate(l);
+        std::uint64_t const before = std::exchange(received_at_tick_, arrived());
+        bool const moving = received_at_tick_ != before;
         tick_now_ = moving ? tick : after(tick_now_, 3 * std::min(tick_now_, instant::max() / 3));
         tick_at_ = from_now(tick_now_);
     }
@@ -2032,10 +2023,7 @@ class engine {
     }
 
     [[nodiscard]] std::uint64_t bytes_now() const noexcept {
-        std::uint64_t bytes = report_.bytes;
-        for (lane const& l : lanes_)
-            if (l.is == lane::state::receiving) bytes += l.in_place;
-        return bytes;
+        return report_.bytes + bytes_in_flight();
     }
 
     void tell_progress() {

@@ -9,6 +9,7 @@
 #include <cleave/os/mapping.hpp>
 #include <cleave/os/posix_file.hpp>
 #include <cleave/sink/concept.hpp>
+#include <cleave/sink/partial_file.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -44,12 +45,12 @@ class basic_mapped_file_sink {
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_mapped_file_sink(std::string target, File f = File{})
-        : target_(std::move(target)), file_(std::move(f)) {}
+        : file_(std::move(target), std::move(f)) {}
     /// `result` is given the finished file as memory when it is published; it must live until then.
     basic_mapped_file_sink(std::string target, mapped_bytes& result, File f = File{})
-        : target_(std::move(target)), file_(std::move(f)), result_(&result) {}
+        : file_(std::move(target), std::move(f)), result_(&result) {}
 
-    void check(std::error_code& ec) { file_.check_target(target_, ec); }
+    void check(std::error_code& ec) { file_.check(ec); }
 
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
         if (!size) {
@@ -57,26 +58,15 @@ class basic_mapped_file_sink {
             return;
         }
         mapping_ = {};
-        if (std::exchange(has_, what::partial) == what::partial)
-            file_.resize(0, ec);
-        else
-            file_.open_partial(partial(), ec);
-        if (!ec) make_room(*size, ec);
+        file_.open(size, ec);
+        if (!ec) mapping_ = file_->map(*size, ec);
     }
-
-    /// As `basic_file_sink::reopen`.
     void reopen(std::uint64_t size, bool all, std::error_code& ec) {
         mapping_ = {};
-        has_ = what::partial;
-        file_.reopen_partial(partial(), ec);
-        if (all && ec == std::errc::no_such_file_or_directory) {
-            ec.clear();
-            has_ = what::finished;
-            file_.open_finished(target_, ec);
-        }
-        std::uint64_t const found = ec ? 0 : file_.size(ec);
-        if (!ec && found != size) ec = error::partial_replaced;
-        if (!ec && has_ == what::partial) make_room(size, ec);
+        file_.reopen(size, all, ec);
+        // A finished file is not mapped until it is handed over.
+        if (ec || file_.finished()) return;
+        mapping_ = file_->map(size, ec);
         if (ec) keep();
     }
 
@@ -97,65 +87,54 @@ class basic_mapped_file_sink {
         if (offset > size || from.size() > size - offset)
             ec = error::sink_too_small;
         else
-            file_.write_at(offset, from, ec);
+            file_->write_at(offset, from, ec);
     }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
-        file_.read_at(offset, to, ec);
+        file_->read_at(offset, to, ec);
     }
 
     void flush(std::error_code& ec) {
         // What came through the mapping, then all else of the file: see `mapping::sync`.
         mapping_.sync(ec);
-        if (!ec) file_.sync(ec);
+        if (!ec) file_->sync(ec);
     }
     void sync(std::uint64_t size, std::error_code& ec) {
         // A file that was cut still takes bytes in its last page, behind its end, without a word.
         std::byte last{};
-        if (size != 0) file_.read_at(size - 1, {&last, 1}, ec);
-        if (!ec && has_ != what::finished) file_.resize(size, ec);
+        if (size != 0) file_->read_at(size - 1, {&last, 1}, ec);
+        if (!ec) file_.resize(size, ec);
         if (!ec) flush(ec);
     }
 
     void publish(std::error_code& ec) {
         // First what may fail while nothing is visible yet.
-        if (has_ == what::finished && result_ != nullptr) map_finished(ec);
+        if (file_.finished() && result_ != nullptr) map_finished(ec);
         mapped_bytes finished;
         if (!ec && result_ != nullptr) finished = {std::move(mapping_), ec};
         mapping_ = {};
-        if (!ec && has_ != what::finished) file_.publish(target_, ec);
+        if (!ec) file_.publish(ec);
         if (!ec && result_ != nullptr) *result_ = std::move(finished);
     }
     void abandon() noexcept {
-        if (has_ != what::finished) file_.discard();
-        keep();
+        mapping_ = {};
+        file_.abandon();
     }
     void keep() noexcept {
         mapping_ = {};
-        file_.close();
-        has_ = what::nothing;
+        file_.keep();
     }
 
-    [[nodiscard]] std::string const& target() const noexcept { return target_; }
+    [[nodiscard]] std::string const& target() const noexcept { return file_.target(); }
 
   private:
-    // What `file_` has open. A finished file is not mapped until it is handed over.
-    enum class what { nothing, partial, finished };
-
-    [[nodiscard]] std::string partial() const { return target_ + ".part"; }
-    void make_room(std::uint64_t size, std::error_code& ec) {
-        file_.allocate(size, ec);
-        if (!ec) mapping_ = file_.map(size, ec);
-    }
     void map_finished(std::error_code& ec) {
-        std::uint64_t const size = file_.size(ec);
-        if (!ec) mapping_ = file_.map(size, ec);
+        std::uint64_t const size = file_->size(ec);
+        if (!ec) mapping_ = file_->map(size, ec);
     }
 
-    std::string target_;
-    File file_;
+    detail::partial_file<File> file_;
     mapping mapping_;
     mapped_bytes* result_ = nullptr;
-    what has_ = what::nothing;
 };
 
 using mapped_file_sink = basic_mapped_file_sink<posix_file>;

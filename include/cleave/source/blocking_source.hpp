@@ -4,8 +4,8 @@
 // that no lane waits for it.
 #pragma once
 
+#include <cleave/base/exception.hpp>
 #include <cleave/base/request.hpp>
-#include <cleave/source/callback_source.hpp>
 #include <cleave/source/concept.hpp>
 
 #include <memory>

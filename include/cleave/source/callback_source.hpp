@@ -4,6 +4,7 @@
 // says later what came of it.
 #pragma once
 
+#include <cleave/base/exception.hpp>
 #include <cleave/base/request.hpp>
 #include <cleave/source/concept.hpp>
 
@@ -11,28 +12,10 @@
 #include <concepts>
 #include <functional>
 #include <memory>
-#include <new>
 #include <system_error>
 #include <utility>
 
 namespace cleave {
-
-namespace detail {
-/// The code that stands for the exception that is being handled.
-[[nodiscard]] inline std::error_code code_of_exception() noexcept {
-    try {
-        throw;
-    } catch (std::system_error const& e) {
-        // One that says "no error" still must not look like success.
-        if (e.code()) return e.code();
-    } catch (std::bad_alloc const&) {
-        return std::make_error_code(std::errc::not_enough_memory);
-    } catch (...) {
-        // Nobody knows what it was.
-    }
-    return std::make_error_code(std::errc::state_not_recoverable);
-}
-} // namespace detail
 
 /// Calls `f(old, done)`, where `old` is the request in use, `request const&`, and `done` a
 /// `std::function<void(std::error_code, request)>`. `f` must call `done` once: soon or later, from

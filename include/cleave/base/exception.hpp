@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: BSL-1.0
+//
+// What an exception of somebody else's code is, where nobody could catch it: an error code.
+#pragma once
+
+#include <new>
+#include <system_error>
+
+namespace cleave::detail {
+
+/// The code that stands for the exception that is being handled.
+[[nodiscard]] inline std::error_code code_of_exception() noexcept {
+    try {
+        throw;
+    } catch (std::system_error const& e) {
+        // One that says "no error" still must not look like success.
+        if (e.code()) return e.code();
+    } catch (std::bad_alloc const&) {
+        return std::make_error_code(std::errc::not_enough_memory);
+    } catch (...) {
+        // Nobody knows what it was.
+    }
+    return std::make_error_code(std::errc::state_not_recoverable);
+}
+
+} // namespace cleave::detail
