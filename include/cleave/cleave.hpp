@@ -66,6 +66,10 @@
 
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/pool.hpp>
+#include <cleave/connect/proxy.hpp>
+#include <cleave/connect/race.hpp>
+#include <cleave/connect/route.hpp>
+#include <cleave/connect/socks5.hpp>
 #include <cleave/connect/tcp.hpp>
 #include <cleave/connect/tls.hpp>
 
@@ -97,6 +101,7 @@
 #include <cleave/engine/event.hpp>
 #include <cleave/engine/lane.hpp>
 #include <cleave/engine/ledger.hpp>
+#include <cleave/engine/mirrors.hpp>
 #include <cleave/engine/rates.hpp>
 #include <cleave/engine/report.hpp>
 #include <cleave/engine/stealing.hpp>

@@ -210,7 +210,7 @@ struct policies {
             std::move(o), std::move(connect), std::move(journal), std::move(source),
             std::move(background));
     }
-    /// Streams to servers: `tcp_connector`, or your own.
+    /// Streams to servers: `tcp_connector`, `tls_connector`, or your own.
     template <class C>
         requires byte_connector<C, asio::any_io_executor>
     [[nodiscard]] auto with_connector(C c) && {
@@ -280,6 +280,9 @@ struct policies {
 ///
 ///     cleave::session s{10_MB};
 ///     cleave::download(url, path, s.policies().with_lanes(cleave::fixed_lanes{4}));
+///
+/// For https: `s.policies().with_connector(cleave::tls_connector{settings, s.pool()})`, of one
+/// connector whose copies are given to each download.
 class session {
   public:
     /// `bytes_a_second`: of all downloads together; 0 for no limit.

@@ -153,6 +153,8 @@ enum class error {
     window_too_small,
     pieces_do_not_match_size,
     sink_cannot_restart,
+    bad_proxy,
+    proxy_unsupported,
 
     // The server's reply cannot be trusted as HTTP.
     malformed_head = 200,
@@ -185,6 +187,7 @@ enum class error {
     digest_mismatch,
     bytes_differ,
     object_unstable,
+    mirror_differs,
 
     // The server says no, for now or for good.
     redirected = 500,
@@ -213,6 +216,9 @@ enum class error {
     closed_in_head,
     closed_in_body,
     name_not_resolved,
+    proxy_failed,
+    proxy_refused,
+    bad_proxy_reply,
 
     // The target.
     target_is_directory = 700,
@@ -277,6 +283,7 @@ enum class cause {
     case error::closed_in_head:
     case error::closed_in_body:
     case error::name_not_resolved:
+    case error::proxy_failed:
     case error::tls_truncated:
     case error::tls_record_bad: return cause::passing;
 
@@ -289,7 +296,8 @@ enum class cause {
     case error::object_changed:
     case error::size_changed:
     case error::bytes_differ:
-    case error::object_unstable: return cause::identity_changed;
+    case error::object_unstable:
+    case error::mirror_differs: return cause::identity_changed;
 
     case error::target_is_directory:
     case error::target_not_regular:
@@ -311,7 +319,8 @@ enum class cause {
     case error::range_missing:
     case error::range_mismatch:
     case error::length_mismatch:
-    case error::validator_missing: return cause::protocol;
+    case error::validator_missing:
+    case error::bad_proxy_reply: return cause::protocol;
 
     case error::bad_url:
     case error::unsupported_scheme:
@@ -335,6 +344,8 @@ enum class cause {
     case error::window_too_small:
     case error::pieces_do_not_match_size:
     case error::sink_cannot_restart:
+    case error::bad_proxy:
+    case error::proxy_unsupported:
     case error::trust_store_unreadable:
     case error::trust_store_empty:
     case error::certificate_not_yet_valid:
@@ -352,6 +363,7 @@ enum class cause {
     case error::too_many_redirects:
     case error::not_found:
     case error::proxy_authentication_required:
+    case error::proxy_refused:
     case error::unavailable_for_legal_reasons:
     case error::client_error:
     case error::digest_not_sent:
@@ -427,6 +439,11 @@ enum class cause {
         return "the server sends no ranges and nothing to tell its object by, so a broken download "
                "must begin again, but the sink cannot take back what it handed on; give a digest, "
                "or use a sink that can";
+    case error::bad_proxy:
+        return "the proxy setting cannot be read; write it as http://[user:password@]host[:port]";
+    case error::proxy_unsupported:
+        return "the proxy is of a kind that this connector does not speak; use an http:// proxy, "
+               "or for socks5:// and socks5h:// any_proxies, from <cleave/connect/socks5.hpp>";
 
     case error::malformed_head:
         return "the server's reply is not valid HTTP; check that the URL leads to a web server";
@@ -497,6 +514,9 @@ enum class cause {
     case error::object_unstable:
         return "the object changed again and again, or the servers behind this name disagree about "
                "it; use one lane and one server, or give a digest";
+    case error::mirror_differs:
+        return "the mirror has another object than the others: another size, or other bytes; leave "
+               "it out of the list";
     case error::digest_mismatch:
         return "the bytes received do not have the digest that was expected; nothing was put under "
                "the final name; check the digest and the source";
@@ -511,7 +531,8 @@ enum class cause {
     case error::not_found: return "there is no such object on the server (404); check the URL";
     case error::gone: return "the object is gone from the server (410); get a fresh URL";
     case error::proxy_authentication_required:
-        return "the proxy wants credentials (407); give them";
+        return "the proxy wants other credentials, or any; give them in its setting, as in "
+               "http://user:password@host:port";
     case error::unavailable_for_legal_reasons:
         return "the server withholds the object for legal reasons (451); use another source";
     case error::client_error:
@@ -556,7 +577,16 @@ enum class cause {
         return "the server closed the connection before the end of the bytes it promised; try "
                "again";
     case error::name_not_resolved:
-        return "the host's name could not be resolved; check the name and the DNS settings";
+        return "the host's name could not be resolved, or not to an address of the family wanted; "
+               "check the name and the DNS settings";
+    case error::proxy_failed:
+        return "the proxy could not reach the server; try again, or ask the proxy's operator";
+    case error::proxy_refused:
+        return "the proxy refuses to connect to this server; ask the proxy's operator, or name the "
+               "host in no_proxy if it can be reached without";
+    case error::bad_proxy_reply:
+        return "the proxy's reply cannot be read; check that host and port of the proxy setting "
+               "are those of a proxy of its kind";
 
     case error::target_is_directory: return "the target is a directory; name a file";
     case error::target_not_regular:
@@ -989,6 +1019,9 @@ class url {
     /// What stands before '@', as written: a secret. Empty where there is none.
     [[nodiscard]] std::string_view userinfo() const noexcept { return userinfo_; }
 
+    /// Sets the userinfo, from a user's name and a password as they are. `error::bad_url`, and
+    /// nothing set, where the URL is empty, either holds a control character, or the name a colon.
+    void set_userinfo(std::string_view user, std::string_view password, std::error_code& ec);
     /// Takes over the userinfo of `other`, of the same origin.
     void take_userinfo(url const& other) { userinfo_ = other.userinfo_; }
 
@@ -1228,6 +1261,33 @@ inline url url::parse(std::string_view text, std::error_code& ec) {
     return to;
 }
 
+inline void url::set_userinfo(std::string_view user, std::string_view password,
+                              std::error_code& ec) {
+    std::string text;
+    auto const append = [&text](std::string_view from) {
+        constexpr std::string_view digits = "0123456789ABCDEF";
+        for (char const c : from) {
+            auto const byte = static_cast<unsigned char>(c);
+            if (detail::url_is_alpha(c) || detail::url_is_digit(c)) {
+                text += c;
+            } else {
+                text += '%';
+                text += digits[byte >> 4U];
+                text += digits[byte & 15U];
+            }
+        }
+    };
+    append(user);
+    text += ':';
+    append(password);
+    if (empty() || !detail::url_is_userinfo(text)) {
+        ec = error::bad_url;
+        return;
+    }
+    userinfo_ = std::move(text);
+    ec.clear();
+}
+
 inline bool url::read_authority(std::string_view text) {
     if (std::size_t const at = text.find('@'); at != std::string_view::npos) {
         // A second '@' is found below: no host holds one.
@@ -1360,6 +1420,11 @@ struct request {
     url target;
     /// Why `target` could not be read from the text given; no error when it could.
     std::error_code url_error;
+    /// Further places where the same object is to be had. Each must have it in the same size. Their
+    /// bytes are joined where a digest is expected, of the whole or of pieces; else one place after
+    /// the other is used, and the download begins again where it must change to the next. Headers
+    /// and credentials are for the origin of `target`, as after a redirect.
+    std::vector<url> mirrors;
     std::vector<header> headers;
     std::string user_agent = "cleave";
     /// The part of the object that is wanted; the whole unless set. A `last` beyond the end of the
@@ -1384,6 +1449,34 @@ struct request {
         return *this;
     }
     request&& only(segment bytes) && { return std::move(only(bytes)); }
+
+    /// Adds a mirror, a further URL of the same object.
+    request& with_mirror(std::string_view text) & {
+        std::error_code ec;
+        mirrors.push_back(url::parse(text, ec));
+        if (ec && !url_error) url_error = ec;
+        return *this;
+    }
+    request&& with_mirror(std::string_view text) && { return std::move(with_mirror(text)); }
+
+    /// Sends Basic credentials with `target` (RFC 7617), which must be set before: in place of
+    /// those in its URL. Any bytes but control characters, and no colon in the name; else the
+    /// download ends with `error::bad_url`.
+    request& with_credentials(std::string_view user, std::string_view password) & {
+        std::error_code ec;
+        target.set_userinfo(user, password, ec);
+        if (ec && !url_error) url_error = ec;
+        return *this;
+    }
+    request&& with_credentials(std::string_view user, std::string_view password) && {
+        return std::move(with_credentials(user, password));
+    }
+
+    /// Sends a bearer token with `target` (RFC 6750, section 2.1).
+    request& with_bearer(std::string_view token) & {
+        return with_header("Authorization", "Bearer " + std::string{token});
+    }
+    request&& with_bearer(std::string_view token) && { return std::move(with_bearer(token)); }
 
     /// Adds a request header.
     request& with_header(std::string name, std::string value) & {
@@ -3083,7 +3176,7 @@ inline constexpr std::string_view reserved_headers[] = {
     "Host", "Range", "If-Range", "Content-Length", "Transfer-Encoding", "Accept-Encoding", "TE",
     "Connection",
     // What else is said between two hops only, or wants an answer before the reply.
-    "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade", "Expect"};
+    "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Trailer", "Upgrade", "Expect"};
 
 } // namespace detail
 
@@ -3104,6 +3197,12 @@ inline constexpr std::string_view reserved_headers[] = {
     return {};
 }
 
+/// A proxy that is to pass requests on, and must be told where to (RFC 9112, section 3.2.2).
+struct proxy_hop {
+    /// The value of Proxy-Authorization (RFC 9110, section 11.7.2), a secret; left out where empty.
+    std::string authorization;
+};
+
 /// What one request says.
 struct request_fields {
     url const& target;
@@ -3114,6 +3213,8 @@ struct request_fields {
     std::span<header const> headers;
     /// Left out where empty.
     std::string_view user_agent;
+    /// Whom the connection ends at, where that is not the origin; may be null.
+    proxy_hop const* proxy = nullptr;
 };
 
 namespace detail {
@@ -3170,6 +3271,11 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
     };
     to.clear();
     to += "GET ";
+    if (fields.proxy != nullptr) {
+        to += fields.target.scheme();
+        to += "://";
+        fields.target.append_host_field(to);
+    }
     to += fields.target.target();
     to += " HTTP/1.1\r\n";
 
@@ -3202,7 +3308,17 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
         detail::append_basic_credentials(to, fields.target.userinfo());
         to += "\r\n";
     }
+    if (fields.proxy != nullptr && !fields.proxy->authorization.empty())
+        detail::append_field(to, "Proxy-Authorization", fields.proxy->authorization);
     to += "\r\n";
+}
+
+/// The value of an Authorization or Proxy-Authorization field (RFC 7617, section 2) for userinfo as
+/// a URL has it.
+[[nodiscard]] inline std::string basic_credentials(std::string_view userinfo) {
+    std::string to = "Basic ";
+    detail::append_basic_credentials(to, userinfo);
+    return to;
 }
 
 } // namespace cleave
@@ -4066,7 +4182,8 @@ template <range_planner Planner>
 
 // ---- cleave/lanes/concept.hpp ----
 
-// How many lanes. A lane is one connection's life; the rule says how many there may be now.
+// How many lanes, and to which mirror. A lane is one connection's life; the rule says how many
+// there may be now.
 
 namespace cleave {
 
@@ -4090,17 +4207,36 @@ struct lanes_state {
     bool held_back = false;
 };
 
+/// One of several places to have the object from, as far as a lane rule may look at it.
+struct mirror_state {
+    /// Lanes that are connected to it, or about to be.
+    std::uint32_t lanes = 0;
+    /// Bytes a second of one lane to it, as it was lately; 0 while that is not known.
+    double rate = 0;
+    /// Failures in a row, of all lanes to it, without a byte between them; 0 again when some time
+    /// has passed.
+    std::uint32_t failures = 0;
+    /// Which one: 0 is the request's target.
+    std::size_t index = 0;
+};
+
 /// A lane rule `l`.
 ///
-/// | expression  | meaning                                                             |
-/// |-------------|---------------------------------------------------------------------|
-/// | `l.most()`  | the most lanes it will ever want, `std::uint32_t`; `noexcept`, const |
-/// | `l.want(s)` | how many it wants now, `std::uint32_t`; `noexcept`                   |
+/// | expression    | meaning                                                              |
+/// |---------------|----------------------------------------------------------------------|
+/// | `l.most()`    | the most lanes it will ever want, `std::uint32_t`; `noexcept`, const |
+/// | `l.want(s)`   | how many it wants now, `std::uint32_t`; `noexcept`                   |
+/// | `l.choose(m)` | optional: which of `std::span<mirror_state const> m` the next lane    |
+/// |               | goes to, `std::size_t`, a place in `m`; `noexcept`                    |
 ///
 /// Laws:
 /// 1. `most()` is the same at every call; memory for that many lanes is taken at the start.
 /// 2. An answer above `most()` counts as `most()`, one of 0 as 1.
 /// 3. Lanes beyond the answer finish the lease they have; those that wait to try again do not.
+/// 4. `choose` is asked where a lane could go to two mirrors or more; an answer beyond `m` counts
+///    as the last. Those that have been given up are not among them.
+///
+/// Without `choose` lanes go where `fastest_mirror` says.
 ///
 /// Called on the download's strand whenever a lane comes or goes, and several times a second while
 /// bytes arrive; must not block or allocate. Models: `fixed_lanes`, `adaptive_lanes`.
@@ -4109,6 +4245,35 @@ concept lane_rule = std::move_constructible<L> && requires(L& l, L const& c, lan
     { c.most() } noexcept -> std::same_as<std::uint32_t>;
     { l.want(s) } noexcept -> std::same_as<std::uint32_t>;
 };
+
+/// Where the next lane goes, unless the rule says otherwise: away from failures; to each mirror
+/// first, to see what it is good for; then to where a lane brings most, and to where fewer are. One
+/// whose rate is not known yet is taken to be as good as the best; of equals the first is taken.
+[[nodiscard]] constexpr std::size_t fastest_mirror(std::span<mirror_state const> all) noexcept {
+    double most = 0;
+    for (mirror_state const& m : all) most = std::max(most, m.rate);
+    auto const untried = [](mirror_state const& m) { return m.lanes == 0 && m.rate == 0; };
+    auto const rate = [most](mirror_state const& m) { return m.rate == 0 ? most : m.rate; };
+    auto const better = [&](mirror_state const& a, mirror_state const& b) {
+        if (a.failures != b.failures) return a.failures < b.failures;
+        if (untried(a) != untried(b)) return untried(a);
+        if (rate(a) != rate(b)) return rate(a) > rate(b);
+        return a.lanes < b.lanes;
+    };
+    std::size_t best = 0;
+    for (std::size_t i = 1; i < all.size(); ++i)
+        if (better(all[i], all[best])) best = i;
+    return best;
+}
+
+/// What the rule chooses, where it does.
+template <lane_rule L>
+[[nodiscard]] std::size_t choose_mirror(L& rule, std::span<mirror_state const> all) noexcept {
+    if constexpr (requires { { rule.choose(all) } noexcept -> std::same_as<std::size_t>; })
+        return std::min(rule.choose(all), all.size() - 1);
+    else
+        return fastest_mirror(all);
+}
 
 } // namespace cleave
 
@@ -5418,6 +5583,7 @@ enum class next_step : std::uint8_t {
     same_connection, ///< the lane asks again over the connection it has
     new_connection,  ///< the lane connects again
     fresh_request,   ///< all lanes go on with a fresh URL or credentials
+    other_mirror,    ///< the place it asked at is given up, its lanes go to the others
     fewer_lanes,     ///< the lane is given up, others go on
     one_stream,      ///< one lane fetches all of it, without ranges
     new_version,     ///< the download begins again, with the object as it is now
@@ -5429,6 +5595,7 @@ enum class next_step : std::uint8_t {
     case next_step::same_connection: return "same connection";
     case next_step::new_connection: return "new connection";
     case next_step::fresh_request: return "fresh request";
+    case next_step::other_mirror: return "other mirror";
     case next_step::fewer_lanes: return "fewer lanes";
     case next_step::one_stream: return "one stream";
     case next_step::new_version: return "new version";
@@ -5468,6 +5635,14 @@ struct bytes_stolen {
 struct piece_failed {
     std::uint64_t index = 0;
     segment bytes;
+};
+
+/// One of several places to have the object from is given up. `index` counts from the request's
+/// target, which is 0; `url` is without its secrets.
+struct mirror_dropped {
+    std::uint32_t index = 0;
+    std::string_view url;
+    failure const& why;
 };
 
 /// The caller has paused the download, or lets it go on.
@@ -5522,8 +5697,8 @@ struct download_ended {
 /// |----------------|---------------------------------------------------------------------------|
 /// | `o.on(e)`      | told of `e`: `lane_connected`, `segment_asked`, `object_known`,           |
 /// |                | `attempt_failed`, `download_resumed`, `request_refreshed`,                |
-/// |                | `bytes_stolen`, `piece_failed`, `download_paused`, `progress`,            |
-/// |                | `download_ended`; `noexcept`                                              |
+/// |                | `bytes_stolen`, `piece_failed`, `mirror_dropped`, `download_paused`,      |
+/// |                | `progress`, `download_ended`; `noexcept`                                  |
 /// | `o.interval()` | how often it wants `progress`, `std::chrono::nanoseconds`; 0 is never     |
 /// | `o.step()`     | optional: wants `progress` also after so many new bytes, `std::uint64_t`; |
 /// |                | 0 is never; `noexcept`                                                    |
@@ -5536,8 +5711,8 @@ concept observer =
     std::move_constructible<O> &&
     requires(O& o, lane_connected const& c, segment_asked const& a, object_known const& k,
              attempt_failed const& f, download_resumed const& r, request_refreshed const& q,
-             bytes_stolen const& s, piece_failed const& i, download_paused const& z,
-             progress const& p, download_ended const& e) {
+             bytes_stolen const& s, piece_failed const& i, mirror_dropped const& m,
+             download_paused const& z, progress const& p, download_ended const& e) {
         { o.on(c) } noexcept;
         { o.on(a) } noexcept;
         { o.on(k) } noexcept;
@@ -5546,6 +5721,7 @@ concept observer =
         { o.on(q) } noexcept;
         { o.on(s) } noexcept;
         { o.on(i) } noexcept;
+        { o.on(m) } noexcept;
         { o.on(z) } noexcept;
         { o.on(p) } noexcept;
         { o.on(e) } noexcept;
@@ -5576,6 +5752,7 @@ struct ignores_other_events {
     void on(request_refreshed const&) const noexcept {}
     void on(bytes_stolen const&) const noexcept {}
     void on(piece_failed const&) const noexcept {}
+    void on(mirror_dropped const&) const noexcept {}
     void on(download_paused const&) const noexcept {}
     void on(progress const&) const noexcept {}
     void on(download_ended const&) const noexcept {}
@@ -5612,6 +5789,7 @@ struct counts {
     std::atomic<std::uint64_t> same_connection{0};
     std::atomic<std::uint64_t> new_connection{0};
     std::atomic<std::uint64_t> fresh_request{0};
+    std::atomic<std::uint64_t> other_mirror{0};
     std::atomic<std::uint64_t> fewer_lanes{0};
     std::atomic<std::uint64_t> one_stream{0};
     std::atomic<std::uint64_t> new_version{0};
@@ -5623,6 +5801,7 @@ struct counts {
     std::atomic<std::uint64_t> refreshes_failed{0};
     std::atomic<std::uint64_t> bytes_stolen{0};
     std::atomic<std::uint64_t> pieces_failed{0};
+    std::atomic<std::uint64_t> mirrors_dropped{0};
     std::atomic<bool> paused{false};
     /// Set when everything else has been; `ended_well` before.
     std::atomic<bool> ended{false};
@@ -5661,6 +5840,7 @@ class counters {
         case next_step::same_connection: ++counts_->same_connection; break;
         case next_step::new_connection: ++counts_->new_connection; break;
         case next_step::fresh_request: ++counts_->fresh_request; break;
+        case next_step::other_mirror: ++counts_->other_mirror; break;
         case next_step::fewer_lanes: ++counts_->fewer_lanes; break;
         case next_step::one_stream: ++counts_->one_stream; break;
         case next_step::new_version: ++counts_->new_version; break;
@@ -5673,6 +5853,7 @@ class counters {
     }
     void on(bytes_stolen const& e) noexcept { counts_->bytes_stolen += e.bytes.size(); }
     void on(piece_failed const&) noexcept { ++counts_->pieces_failed; }
+    void on(mirror_dropped const&) noexcept { ++counts_->mirrors_dropped; }
     void on(download_paused const& e) noexcept { counts_->paused = e.paused; }
     void on(progress const& e) noexcept {
         counts_->bytes = e.bytes;
@@ -5733,9 +5914,9 @@ struct lines_to_stream {
 ///     lane 3 failed: the server failed (5xx); wait and try again; connects again in 0.2 s
 ///
 /// `log_lines(std::cerr)` writes them to a stream, each with a line break behind it; the stream
-/// must outlive the download. Lines hold no secrets: no URL, no field of request or reply. Control
-/// characters in them are replaced by '?'. What `f` throws is dropped, and so is a line for which
-/// there is no memory.
+/// must outlive the download. Lines hold no secrets: of a mirror its URL without them, no other
+/// URL, no field of request or reply. Control characters in them are replaced by '?'. What `f`
+/// throws is dropped, and so is a line for which there is no memory.
 template <std::invocable<std::string_view> F>
 class log_lines {
   public:
@@ -5793,6 +5974,9 @@ class log_lines {
                    ", does not have its digest; it is fetched again";
         });
     }
+    void on(mirror_dropped const& e) noexcept {
+        write([&] { return "gave up " + std::string{e.url} + ": " + e.why.message(); });
+    }
     void on(download_paused const& e) noexcept {
         write([&] { return std::string{e.paused ? "paused" : "going on"}; });
     }
@@ -5818,6 +6002,7 @@ class log_lines {
         case next_step::same_connection: return "asks again" + when + " over the same connection";
         case next_step::new_connection: return "connects again" + when;
         case next_step::fresh_request: return "gets a fresh URL";
+        case next_step::other_mirror: return "goes on at another mirror";
         case next_step::fewer_lanes: return "goes on without this lane";
         case next_step::one_stream: return "one stream from here on";
         case next_step::new_version: return "begins again with the new version";
@@ -5966,6 +6151,21 @@ struct any_handler {
 };
 } // namespace detail
 
+/// How a connection began.
+enum class handshake : std::uint8_t {
+    none,    ///< without TLS, or not now: the connection was kept
+    full,    ///< with certificates
+    resumed, ///< with a ticket of an earlier one
+};
+
+/// What is to be known of a connection.
+struct connection_facts {
+    cleave::handshake handshake = cleave::handshake::none;
+    /// The proxy that wants to be told the whole URL; null where requests go to the origin itself,
+    /// through a tunnel or not. Lives as long as the connector.
+    proxy_hop const* proxy = nullptr;
+};
+
 /// A byte stream `s`, made by a connector.
 ///
 /// | expression                | meaning                                                         |
@@ -5977,11 +6177,20 @@ struct any_handler {
 /// | `s.async_wait(h)`         | until `read_some` may have something; `h(ec)`                   |
 /// | `s.close()`               | at once; handlers still out are called soon, with any error     |
 ///
-/// With `static constexpr bool read_by_system = true` it says that `read_some` has the system fill
-/// the buffer, and stores nothing there itself; only then does it get memory of a sink that is
-/// `system_filled`.
+/// Optional:
 ///
-/// Optional, for connections that serve one download after another:
+/// | expression           | meaning                                                              |
+/// |----------------------|----------------------------------------------------------------------|
+/// | `s.read_by_system()` | const: whether `read_some` has the system fill the buffer, and stores |
+/// |                      | nothing there itself, `bool`; only then does it get memory of a sink  |
+/// |                      | that is `system_filled`; `noexcept`                                   |
+/// | `s.identify(yes)`    | before `async_connect`: whether it may show who the caller is, such   |
+/// |                      | as a client certificate; not where a redirect or a mirror leads to    |
+/// |                      | another origin than the request's; `noexcept`                         |
+/// | `s.about()`          | const: what is to be known of the connection, `connection_facts`;     |
+/// |                      | `noexcept`                                                            |
+///
+/// and for connections that serve one download after another:
 ///
 /// | expression | meaning                                                                       |
 /// |------------|-------------------------------------------------------------------------------|
@@ -6018,6 +6227,30 @@ concept keeps = byte_stream<S> && requires(S& s, S const& c) {
     { c.kept() } noexcept -> std::same_as<bool>;
 };
 
+/// Whether the system fills the buffers that the stream is given.
+template <byte_stream S>
+[[nodiscard]] bool reads_by_system(S const& s) noexcept {
+    if constexpr (requires { { s.read_by_system() } noexcept -> std::same_as<bool>; })
+        return s.read_by_system();
+    else
+        return false;
+}
+
+/// Tells the stream, where it wants to know, whether it may show who the caller is.
+template <byte_stream S>
+void identify(S& s, bool yes) noexcept {
+    if constexpr (requires { { s.identify(yes) } noexcept; }) s.identify(yes);
+}
+
+/// What the stream says of its present connection; nothing in particular where it says nothing.
+template <byte_stream S>
+[[nodiscard]] connection_facts facts_of(S const& s) noexcept {
+    if constexpr (requires { { s.about() } noexcept -> std::same_as<connection_facts>; })
+        return s.about();
+    else
+        return {};
+}
+
 /// Keeps the connection where the stream can, else closes it.
 template <byte_stream S>
 void keep_or_close(S& s) noexcept {
@@ -6049,7 +6282,10 @@ using stream_of = decltype(std::declval<C&>().make(std::declval<Executor const&>
 /// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`; codes of the     |
 /// |                  | system come in `std::system_category`                                    |
 ///
-/// Called on the download's strand; must not block. Models: `tcp_connector`.
+/// Optional: `c.by_way_of(u)`, a `std::string` for messages: what else than the origin a connection
+/// is made to, such as a proxy's host and port; empty where it is the origin.
+///
+/// Called on the download's strand; must not block. Models: `tcp_connector`, `tls_connector`.
 template <class C, class Executor>
 concept byte_connector = std::move_constructible<C> &&
                          requires(C& c, Executor const& ex, url const& to, std::error_code ec) {
@@ -6063,8 +6299,8 @@ concept byte_connector = std::move_constructible<C> &&
 // ---- cleave/connect/pool.hpp ----
 
 // Connections that stand idle, kept for the next download from the same origin. It holds sockets
-// and knows no Asio and no HTTP: whether a connection is in good order says who puts it here, and
-// whether it still is finds out who takes it.
+// and knows no Asio, no TLS and no HTTP: whether a connection is in good order says who puts it
+// here, and whether it still is finds out who takes it.
 
 #include <sys/socket.h>
 #include <sys/types.h>
@@ -6108,13 +6344,43 @@ class socket_handle {
     int fd_ = -1;
 };
 
+/// What speaks over an idle connection, such as TLS, and is kept with it. Goes before the socket is
+/// closed, and may tell the peer without waiting; not in a process that was forked off.
+class connection_layer {
+  public:
+    connection_layer() = default;
+    connection_layer(connection_layer const&) = delete;
+    connection_layer& operator=(connection_layer const&) = delete;
+    virtual ~connection_layer() = default;
+
+    /// `socket_handle::is_quiet`, for the connection as a whole. May read what is nobody's data.
+    [[nodiscard]] virtual bool is_quiet() noexcept = 0;
+};
+
+/// An idle connection. Move-only.
+struct idle_connection {
+    idle_connection(socket_handle s, std::unique_ptr<connection_layer> l = nullptr) noexcept
+        : socket(std::move(s)), layer(std::move(l)) {}
+
+    [[nodiscard]] bool is_quiet() const noexcept {
+        return layer ? layer->is_quiet() : socket.is_quiet();
+    }
+
+    // In this order: when another one takes its place, sockets are swapped, and so the layer that
+    // goes still has its own.
+    socket_handle socket;
+    /// None over plain TCP.
+    std::unique_ptr<connection_layer> layer;
+};
+
 /// What connections must have in common to stand in for one another: all of this.
 struct connection_key {
     std::string scheme;
     /// As in the URL: a name and its address are two hosts.
     std::string host;
     std::uint16_t port = 0;
-    /// Whatever else tells connections apart, such as whom TLS trusts; empty for plain TCP.
+    /// Whatever else tells connections apart, such as whom TLS trusts, or by way of whom they go;
+    /// empty for plain TCP straight to the origin.
     std::string options;
 
     friend bool operator==(connection_key const&, connection_key const&) = default;
@@ -6153,30 +6419,30 @@ class connection_pool {
     connection_pool& operator=(connection_pool const&) = default;
 
     /// A connection with this key, if there is one: the one put here last. It may have died here.
-    [[nodiscard]] std::optional<socket_handle> take(connection_key const& key,
-                                                    clock::time_point now = clock::now()) {
+    [[nodiscard]] std::optional<idle_connection> take(connection_key const& key,
+                                                      clock::time_point now = clock::now()) {
         std::lock_guard const lock{shared_->mutex};
         auto& idle = shared_->look(now);
-        auto const found = std::find_if(idle.rbegin(), idle.rend(),
-                                        [&](connection const& c) { return c.key == key; });
+        auto const found =
+            std::find_if(idle.rbegin(), idle.rend(), [&](entry const& e) { return e.key == key; });
         if (found == idle.rend()) return std::nullopt;
-        socket_handle socket = std::move(found->socket);
+        idle_connection connection = std::move(found->connection);
         idle.erase(std::next(found).base());
-        return socket;
+        return connection;
     }
 
     /// Keeps a connection, or closes it where there is no room or no memory.
-    void put(connection_key key, socket_handle socket,
+    void put(connection_key key, idle_connection connection,
              clock::time_point now = clock::now()) noexcept {
-        if (!socket) return;
+        if (!connection.socket) return;
         // Programs started meanwhile would keep it open for as long as they run.
-        ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC);
+        ::fcntl(connection.socket.get(), F_SETFD, FD_CLOEXEC);
         std::lock_guard const lock{shared_->mutex};
         auto& idle = shared_->look(now);
         if (shared_->limits.most_idle == 0) return;
         if (idle.size() == shared_->limits.most_idle) idle.erase(idle.begin());
         try {
-            idle.push_back({std::move(key), std::move(socket), now});
+            idle.push_back({std::move(key), std::move(connection), now});
         } catch (std::bad_alloc const&) {
             // Closed, then: the next download connects anew.
         }
@@ -6201,9 +6467,9 @@ class connection_pool {
     }
 
   private:
-    struct connection {
+    struct entry {
         connection_key key;
-        socket_handle socket;
+        idle_connection connection;
         clock::time_point since;
     };
 
@@ -6211,20 +6477,19 @@ class connection_pool {
         explicit shared(pool_limits l) : limits(l) {}
 
         // What may be handed out now. All that is done with the connections begins here.
-        std::vector<connection>& look(clock::time_point now) noexcept {
+        std::vector<entry>& look(clock::time_point now) noexcept {
             if (pid_t const self = ::getpid(); self != owner) {
                 // These are the parent's. Closing our copies leaves the connections alone.
                 idle.clear();
                 owner = self;
             }
-            std::erase_if(idle,
-                          [&](connection const& c) { return now - c.since >= limits.idle_time; });
+            std::erase_if(idle, [&](entry const& e) { return now - e.since >= limits.idle_time; });
             return idle;
         }
 
         pool_limits const limits;
         std::mutex mutex;
-        std::vector<connection> idle; // in the order in which they were put here
+        std::vector<entry> idle; // in the order in which they were put here
         pid_t owner = ::getpid();
     };
 
@@ -6233,74 +6498,975 @@ class connection_pool {
 
 } // namespace cleave
 
-// ---- cleave/connect/tcp.hpp ----
+// ---- cleave/connect/proxy.hpp ----
 
-// Plain TCP. Resolves with the system's resolver and tries the addresses one after another, unless
-// a pool has a connection to the origin already.
+// Routes by way of HTTP proxies: which proxy is for which URL, as curl reads the settings, and how
+// one is asked for a tunnel. Speaks to proxies only; resolves and connects nothing.
+
+// ---- cleave/connect/route.hpp ----
+
+// How a connection gets to a URL's origin: straight, or by way of a proxy. Speaks to the proxy, and
+// to nobody else; resolves and connects nothing.
 
 #include <asio/any_io_executor.hpp>
-#include <asio/buffer.hpp>
-#include <asio/connect.hpp>
-#include <asio/error.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
-#include <asio/write.hpp>
 
 namespace cleave {
+
+/// Where a TCP connection is made to.
+struct stop {
+    /// A name, or an address without brackets.
+    std::string host;
+    std::uint16_t port = 0;
+
+    friend bool operator==(stop const&, stop const&) = default;
+};
+
+/// A route `r`, to the origin of `url u`; `s` is a connected, non-blocking socket of Asio's.
+///
+/// | expression           | meaning                                                             |
+/// |----------------------|---------------------------------------------------------------------|
+/// | `r.check(u)`         | const: can it reach URLs of this kind at all? `std::error_code`      |
+/// | `r.first(u)`         | const: where the connection is made to, `stop`                       |
+/// | `r.key(u)`           | const: what else tells its connections from those of other routes,   |
+/// |                      | for the pool, `std::string`; empty where it goes straight            |
+/// | `r.hop(u)`           | const: the proxy that must be told the whole URL with each request,  |
+/// |                      | `proxy_hop const*`, or null; lives as long as the route; `noexcept`  |
+/// | `r.async_open(s,u,h)`| const: once `s` is connected to `first(u)`: sees to it that what is   |
+/// |                      | sent from now on gets to the origin, or to `hop(u)`; `h(ec)`          |
+///
+/// Laws:
+/// 1. `async_open` calls `h` exactly once, on the executor of `s`, never from within; soon after
+///    `s` is closed, with any error. `s` and `u` live until then.
+/// 2. It takes no byte from `s` that the origin sent.
+/// 3. Nothing secret of the URL's origin goes to the proxy, and the other way round.
+///
+/// Copies are equal. Thread-safe where const. Models: `direct`, `http_proxies`, `any_proxies`.
+template <class R>
+concept route =
+    std::copyable<R> && requires(R const& r, url const& to, asio::ip::tcp::socket& socket) {
+        { r.check(to) } -> std::same_as<std::error_code>;
+        { r.first(to) } -> std::same_as<stop>;
+        { r.key(to) } -> std::same_as<std::string>;
+        { r.hop(to) } noexcept -> std::same_as<proxy_hop const*>;
+        r.async_open(socket, to, detail::any_handler{});
+    };
+
+/// Straight to the origin.
+struct direct {
+    [[nodiscard]] std::error_code check(url const&) const { return {}; }
+    [[nodiscard]] stop first(url const& to) const { return {std::string{to.host()}, to.port()}; }
+    [[nodiscard]] std::string key(url const&) const { return {}; }
+    [[nodiscard]] proxy_hop const* hop(url const&) const noexcept { return nullptr; }
+    template <class Socket, class Handler>
+    void async_open(Socket& socket, url const&, Handler handler) const {
+        asio::post(socket.get_executor(), [h = std::move(handler)]() mutable { std::move(h)({}); });
+    }
+};
+
+static_assert(route<direct>);
+
+} // namespace cleave
+
+#include <arpa/inet.h>
+
+#include <asio/buffer.hpp>
+#include <asio/error.hpp>
+#include <asio/socket_base.hpp>
+#include <asio/write.hpp>
+
+#include <cstdlib>
+
+namespace cleave {
+
+/// Which proxy is for which URL. Plain data; read by `http_proxies` and `any_proxies`.
+///
+/// A proxy is written `[scheme://][user:password@]host[:port]`, with special characters of user and
+/// password percent-encoded. Without a scheme it is an http one; without a port the port is 1080,
+/// as with curl, also for http. A '/' may stand at the end, but no path.
+struct proxy_rules {
+    /// For http URLs; none where empty.
+    std::string http = {};
+    /// For https URLs; none where empty.
+    std::string https = {};
+    /// Hosts that are reached without a proxy: "*" for all, or names and addresses with commas or
+    /// blanks between them. A name stands for its subdomains too, with a dot in front or without;
+    /// an address for itself, or for a network where "/" and a number of bits follow. IPv6
+    /// addresses stand in brackets or not.
+    std::string no_proxy = {};
+
+    /// One proxy for all URLs.
+    [[nodiscard]] static proxy_rules all(std::string_view proxy, std::string_view no_proxy = {}) {
+        return {.http = std::string{proxy},
+                .https = std::string{proxy},
+                .no_proxy = std::string{no_proxy}};
+    }
+
+    /// What the environment says now: http_proxy for http URLs, https_proxy for https ones, for
+    /// either else all_proxy; and no_proxy. Empty is like unset. In capitals where not in small
+    /// letters, but for HTTP_PROXY: with CGI that is a header of whoever sends a request.
+    [[nodiscard]] static proxy_rules from_environment() {
+        auto const first_of = [](std::initializer_list<char const*> names) -> std::string {
+            for (char const* const name : names)
+                if (char const* const value = std::getenv(name); value && *value) return value;
+            return {};
+        };
+        return {.http = first_of({"http_proxy", "all_proxy", "ALL_PROXY"}),
+                .https = first_of({"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}),
+                .no_proxy = first_of({"no_proxy", "NO_PROXY"})};
+    }
+
+    /// The proxy for a URL, as written; empty for none. May hold a password.
+    [[nodiscard]] std::string_view proxy_for(url const& to) const noexcept;
+};
+
+namespace detail {
+
+// ---- hosts without a proxy ----------------------------------------------------------------
+
+/// The bytes of an IPv4 or IPv6 address.
+struct ip_bytes {
+    std::array<unsigned char, 16> bytes{};
+    unsigned size = 0;
+};
+
+[[nodiscard]] inline std::optional<ip_bytes> read_ip(std::string_view text) noexcept {
+    std::array<char, INET6_ADDRSTRLEN> terminated{};
+    if (text.size() >= terminated.size()) return std::nullopt;
+    std::copy(text.begin(), text.end(), terminated.begin());
+    ip_bytes to;
+    if (::inet_pton(AF_INET, terminated.data(), to.bytes.data()) == 1)
+        to.size = 4;
+    else if (::inet_pton(AF_INET6, terminated.data(), to.bytes.data()) == 1)
+        to.size = 16;
+    else
+        return std::nullopt;
+    return to;
+}
+
+/// Whether an address is that of an entry, or of its network: "10.0.0.0/8", "[fd00::]/8".
+[[nodiscard]] inline bool no_proxy_has_ip(std::string_view entry, ip_bytes const& ip) noexcept {
+    std::size_t const slash = entry.find('/');
+    std::string_view address = entry.substr(0, slash);
+    if (address.starts_with('[') && address.ends_with(']'))
+        address = address.substr(1, address.size() - 2);
+    auto const network = read_ip(address);
+    if (!network || network->size != ip.size) return false;
+
+    std::uint64_t bits = ip.size * 8;
+    if (slash != std::string_view::npos) {
+        auto const given = http_number(entry.substr(slash + 1));
+        if (!given || *given > bits) return false;
+        bits = *given;
+    }
+    for (std::size_t i = 0; bits > 0; ++i) {
+        auto const here = static_cast<unsigned>(std::min<std::uint64_t>(bits, 8));
+        if ((ip.bytes[i] ^ network->bytes[i]) >> (8 - here) != 0) return false;
+        bits -= here;
+    }
+    return true;
+}
+
+/// Whether a name is that of an entry, or a subdomain's. Neither ends in a dot for this.
+[[nodiscard]] inline bool no_proxy_has_name(std::string_view entry,
+                                            std::string_view name) noexcept {
+    if (name.ends_with('.')) name.remove_suffix(1);
+    if (entry.ends_with('.')) entry.remove_suffix(1);
+    if (entry.starts_with('.')) entry.remove_prefix(1);
+    if (entry.empty() || entry.size() > name.size()) return false;
+    std::string_view const before = name.substr(0, name.size() - entry.size());
+    return http_same(name.substr(before.size()), entry) &&
+           (before.empty() || before.ends_with('.'));
+}
+
+/// Whether a URL's host is on a list of those without a proxy.
+[[nodiscard]] inline bool no_proxy_has(std::string_view list, url const& to) noexcept {
+    if (list == "*") return true;
+    std::optional<ip_bytes> const ip = to.is_ip_literal() ? read_ip(to.host()) : std::nullopt;
+    while (!list.empty()) {
+        std::string_view const entry = list.substr(0, list.find_first_of(", \t"));
+        list.remove_prefix(std::min(entry.size() + 1, list.size()));
+        if (ip ? no_proxy_has_ip(entry, *ip) : no_proxy_has_name(entry, to.host())) return true;
+    }
+    return false;
+}
+
+// ---- proxies ------------------------------------------------------------------------------
+
+enum class proxy_kind : std::uint8_t {
+    http,
+    socks5,  // to be given addresses
+    socks5h, // to be given names as they are
+    other,   // spoken by nobody here
+};
+
+/// A proxy as a setting describes it.
+struct proxy_server {
+    /// Why the setting cannot be read; then nothing else is set.
+    std::error_code bad;
+    proxy_kind kind = proxy_kind::other;
+    stop at;
+    /// User and password as written: a secret.
+    std::string userinfo;
+    proxy_hop hop;
+    /// Tells proxies and what we show them apart; so it holds the secret too.
+    std::string key;
+};
+
+[[nodiscard]] inline proxy_server read_proxy(std::string_view text) {
+    constexpr std::pair<std::string_view, proxy_kind> kinds[] = {
+        {"http", proxy_kind::http},       {"socks5", proxy_kind::socks5},
+        {"socks5h", proxy_kind::socks5h}, {"https", proxy_kind::other},
+        {"socks4", proxy_kind::other},    {"socks4a", proxy_kind::other},
+        {"socks", proxy_kind::other}};
+    std::string_view scheme = "http";
+    if (std::size_t const end = text.find("://"); end != std::string_view::npos) {
+        scheme = text.substr(0, end);
+        text.remove_prefix(end + 3);
+    }
+    auto const* const kind = std::find_if(std::begin(kinds), std::end(kinds), [&](auto const& k) {
+        return http_same(k.first, scheme);
+    });
+
+    std::error_code ec;
+    url const at = url::parse("http://" + std::string{text}, ec);
+    // No port is given where it depends on the scheme.
+    std::error_code ignored;
+    bool const no_port = at.port() != url::parse("https://" + std::string{text}, ignored).port();
+    bool const only_authority = at.target() == "/" && text.find('#') == std::string_view::npos;
+    proxy_server to;
+    if (kind == std::end(kinds) || ec || !only_authority) {
+        to.bad = error::bad_proxy;
+        return to;
+    }
+    to.kind = kind->second;
+    to.at = {std::string{at.host()}, no_port ? std::uint16_t{1080} : at.port()};
+    to.userinfo = at.userinfo();
+    if (!to.userinfo.empty()) to.hop.authorization = basic_credentials(to.userinfo);
+    to.key += kind->first;
+    to.key += "://" + to.userinfo + '@' + to.at.host + ':' + std::to_string(to.at.port);
+    return to;
+}
+
+/// Rules, read once. What its pointers lead to lives as long as it does.
+class proxy_table {
+  public:
+    explicit proxy_table(proxy_rules const& rules) : no_proxy_(rules.no_proxy) {
+        if (!rules.http.empty()) http_ = read_proxy(rules.http);
+        if (!rules.https.empty()) https_ = read_proxy(rules.https);
+    }
+    /// The proxy for a URL; null for none.
+    [[nodiscard]] proxy_server const* find(url const& to) const noexcept {
+        auto const& proxy = to.scheme() == "https" ? https_ : http_;
+        return proxy && !no_proxy_has(no_proxy_, to) ? &*proxy : nullptr;
+    }
+
+  private:
+    std::optional<proxy_server> http_, https_;
+    std::string no_proxy_;
+};
+
+/// What routes by way of proxies have in common, whatever these speak.
+class proxied_route {
+  public:
+    explicit proxied_route(proxy_rules const& rules = {})
+        : table_(std::make_shared<proxy_table const>(rules)) {}
+    /// One proxy for all URLs; see `proxy_rules`.
+    explicit proxied_route(std::string_view proxy, std::string_view no_proxy = {})
+        : proxied_route(proxy_rules::all(proxy, no_proxy)) {}
+    // No moves: they would leave a handle on nothing.
+    proxied_route(proxied_route const&) = default;
+    proxied_route& operator=(proxied_route const&) = default;
+
+    [[nodiscard]] stop first(url const& to) const {
+        auto const* const proxy = find(to);
+        return proxy != nullptr ? proxy->at : direct{}.first(to);
+    }
+    /// Holds the proxy's credentials: for memory, not for people.
+    [[nodiscard]] std::string key(url const& to) const {
+        auto const* const proxy = find(to);
+        return proxy != nullptr ? proxy->key : std::string{};
+    }
+    /// Of http URLs by way of an HTTP proxy.
+    [[nodiscard]] proxy_hop const* hop(url const& to) const noexcept {
+        auto const* const proxy = find(to);
+        bool const passes_on =
+            proxy != nullptr && proxy->kind == proxy_kind::http && to.scheme() == "http";
+        return passes_on ? &proxy->hop : nullptr;
+    }
+
+  protected:
+    ~proxied_route() = default;
+
+    [[nodiscard]] proxy_server const* find(url const& to) const noexcept {
+        return table_->find(to);
+    }
+
+  private:
+    std::shared_ptr<proxy_table const> table_;
+};
+
+// ---- talking to a proxy -------------------------------------------------------------------
+
+/// Our half of asking for a tunnel (RFC 9110, section 9.3.6): bytes in, bytes out, and no socket.
+class connect_talk {
+  public:
+    connect_talk(url const& to, proxy_hop const& with) {
+        std::string origin{to.host()};
+        if (to.is_ipv6_literal()) origin = '[' + origin + ']';
+        origin += ':' + std::to_string(to.port());
+        text_ = "CONNECT " + origin + " HTTP/1.1\r\n";
+        append_field(text_, "Host", origin);
+        if (!with.authorization.empty())
+            append_field(text_, "Proxy-Authorization", with.authorization);
+        text_ += "\r\n";
+    }
+
+    /// What is to be sent before more is taken; told once, and good until then.
+    [[nodiscard]] std::string_view to_send() noexcept {
+        return std::exchange(sent_, true) ? std::string_view{} : text_;
+    }
+    /// Takes bytes that came, and answers with how many of them are the proxy's own.
+    std::size_t take(std::string_view bytes) {
+        auto const did = reply_.feed(bytes);
+        using state = response_head_parser::progress::state;
+        if (did.is == state::failed) end(error::bad_proxy_reply);
+        if (did.is == state::complete) end(meaning_of(reply_.head().status()));
+        return did.consumed;
+    }
+    /// Whether all is said, and with what result.
+    [[nodiscard]] bool over() const noexcept { return over_; }
+    [[nodiscard]] std::error_code result() const noexcept { return result_; }
+    /// What it means where the proxy closes now.
+    [[nodiscard]] std::error_code if_closed() const noexcept {
+        return reply_.untouched() ? error::proxy_failed : error::bad_proxy_reply;
+    }
+
+  private:
+    // The head is all there is of a good reply, whatever length it states for a body.
+    [[nodiscard]] static std::error_code meaning_of(int status) noexcept {
+        // Some proxies answer a wrong password with 401, which here can only be their own.
+        if (status == 407 || status == 401) return error::proxy_authentication_required;
+        switch (status / 100) {
+        case 2: return {};
+        case 4: return error::proxy_refused;
+        case 5: return error::proxy_failed;
+        default: return error::bad_proxy_reply;
+        }
+    }
+    void end(std::error_code ec) noexcept {
+        over_ = true;
+        result_ = ec;
+    }
+
+    std::string text_;
+    response_head_parser reply_;
+    std::error_code result_;
+    bool sent_ = false;
+    bool over_ = false;
+};
+
+/// Has a talk over a connected, non-blocking socket, and takes no byte of it that is not the
+/// proxy's. A talk is what `connect_talk` is, and begins with something to send.
+template <class Socket, class Talk, class Handler>
+class talking {
+  public:
+    static void start(Socket& socket, Talk talk, Handler handler) {
+        go_on(self(new talking{socket, std::move(talk), std::move(handler)}));
+    }
+
+  private:
+    using self = std::unique_ptr<talking>;
+
+    talking(Socket& s, Talk t, Handler h)
+        : socket_(s), talk_(std::move(t)), handler_(std::move(h)) {}
+
+    static void go_on(self t) {
+        if (t->talk_.over()) return end(std::move(t), t->talk_.result());
+        std::string_view const text = t->talk_.to_send();
+        if (text.empty()) return wait(std::move(t));
+        Socket& socket = t->socket_;
+        asio::async_write(socket, asio::buffer(text.data(), text.size()),
+                          [t = std::move(t)](std::error_code ec, std::size_t) mutable {
+                              if (ec) return end(std::move(t), ec);
+                              wait(std::move(t));
+                          });
+    }
+    static void wait(self t) {
+        Socket& socket = t->socket_;
+        socket.async_wait(asio::socket_base::wait_read,
+                          [t = std::move(t)](std::error_code ec) mutable {
+                              if (ec) return end(std::move(t), ec);
+                              receive(std::move(t));
+                          });
+    }
+    // Looks at what came before it takes any of it.
+    static void receive(self t) {
+        std::array<char, 4096> bytes;
+        std::error_code ec;
+        std::size_t n =
+            t->socket_.receive(asio::buffer(bytes), asio::socket_base::message_peek, ec);
+        if (ec == asio::error::would_block) return wait(std::move(t));
+        if (ec == asio::error::eof) return end(std::move(t), t->talk_.if_closed());
+        if (!ec) {
+            n = t->talk_.take({bytes.data(), n});
+            t->socket_.receive(asio::buffer(bytes, n), 0, ec);
+        }
+        if (ec) return end(std::move(t), ec);
+        go_on(std::move(t));
+    }
+    static void end(self t, std::error_code ec) {
+        Handler handler = std::move(t->handler_);
+        t.reset();
+        std::move(handler)(ec);
+    }
+
+    Socket& socket_;
+    Talk talk_;
+    Handler handler_;
+};
+
+template <class Socket, class Talk, class Handler>
+void talk_over(Socket& socket, Talk talk, Handler handler) {
+    talking<Socket, Talk, Handler>::start(socket, std::move(talk), std::move(handler));
+}
+
+template <class Socket, class Handler>
+void post_result(Socket& socket, std::error_code ec, Handler handler) {
+    asio::post(socket.get_executor(), [ec, h = std::move(handler)]() mutable { std::move(h)(ec); });
+}
+
+} // namespace detail
+
+inline std::string_view proxy_rules::proxy_for(url const& to) const noexcept {
+    if (detail::no_proxy_has(no_proxy, to)) return {};
+    return to.scheme() == "https" ? https : http;
+}
+
+/// By way of HTTP proxies where the rules name one, else straight. Requests for http URLs are for
+/// the proxy to pass on (RFC 9112, section 3.2.2); https ones go through a tunnel, of which the
+/// proxy learns host and port (RFC 9110, section 9.3.6). Thread-safe where const; copies share what
+/// they read.
+///
+///     cleave::http_proxies{"http://user:password@proxy.example:3128"}
+///     cleave::http_proxies{"proxy.example:3128", "localhost, 10.0.0.0/8, .example.org"}
+///     cleave::http_proxies::from_environment()
+class http_proxies : public detail::proxied_route {
+  public:
+    using proxied_route::proxied_route;
+
+    /// See `proxy_rules::from_environment`.
+    [[nodiscard]] static http_proxies from_environment() {
+        return http_proxies{proxy_rules::from_environment()};
+    }
+
+    /// `error::bad_proxy` where the proxy for the URL cannot be read, `error::proxy_unsupported`
+    /// where it is not an HTTP proxy, spoken to in the clear.
+    [[nodiscard]] std::error_code check(url const& to) const {
+        auto const* const proxy = find(to);
+        if (proxy == nullptr) return {};
+        if (proxy->bad) return proxy->bad;
+        if (proxy->kind != detail::proxy_kind::http) return error::proxy_unsupported;
+        return {};
+    }
+
+    /// Handler: `void(std::error_code)`. Fails with
+    /// `error::proxy_authentication_required` (407), `error::proxy_refused` (any other 4xx),
+    /// `error::proxy_failed` (5xx, or closed without a word), `error::bad_proxy_reply`, what
+    /// `check` says, or a code of the system.
+    template <class Socket, class Handler>
+    void async_open(Socket& socket, url const& to, Handler handler) const {
+        auto const* const proxy = find(to);
+        std::error_code const bad = check(to);
+        if (bad || proxy == nullptr || hop(to) != nullptr)
+            return detail::post_result(socket, bad, std::move(handler));
+        detail::talk_over(socket, detail::connect_talk{to, proxy->hop}, std::move(handler));
+    }
+};
+
+static_assert(route<http_proxies>);
+
+} // namespace cleave
+
+// ---- cleave/connect/race.hpp ----
+
+// One connection out of several addresses, without waiting for those that do not answer ("happy
+// eyeballs", RFC 8305). Resolves no names, and knows no time limit: whoever started it gives up.
+
+#include <asio/basic_stream_socket.hpp>
+#include <asio/basic_waitable_timer.hpp>
+#include <asio/wait_traits.hpp>
+
+#include <functional>
+
+namespace cleave {
+
+/// The addresses of a name in the order in which they are tried (RFC 8305, section 4): the first
+/// one's family and the other by turns, and within each as they were.
+[[nodiscard]] inline std::vector<asio::ip::tcp::endpoint>
+by_turns(std::vector<asio::ip::tcp::endpoint> const& found) {
+    std::array<std::vector<asio::ip::tcp::endpoint>, 2> families;
+    for (auto const& e : found)
+        families[e.protocol() == found.front().protocol() ? 0 : 1].push_back(e);
+    std::vector<asio::ip::tcp::endpoint> order;
+    order.reserve(found.size());
+    for (std::size_t i = 0; i != std::max(families[0].size(), families[1].size()); ++i)
+        for (auto const& family : families)
+            if (i < family.size()) order.push_back(family[i]);
+    return order;
+}
+
+namespace detail {
+/// Whether an error of the system's says only that this machine has no way to such addresses.
+[[nodiscard]] inline bool is_of_this_machine(std::error_code ec) noexcept {
+    // Asio's older versions have a category for them that does not compare equal to `std::errc`.
+    return ec.value() == ENETUNREACH || ec.value() == EADDRNOTAVAIL || ec.value() == EAFNOSUPPORT ||
+           ec.value() == EINVAL;
+}
+} // namespace detail
+
+/// Tries addresses, at least one, in the order given: the next one when `delay` has gone by, or at
+/// once when one has failed (RFC 8305, section 5). The first that connects wins, the others are
+/// closed. Not thread-safe; lives on one executor, in a `shared_ptr`.
+template <class Executor>
+class connect_race : public std::enable_shared_from_this<connect_race<Executor>> {
+  public:
+    using socket_type = asio::basic_stream_socket<asio::ip::tcp, Executor>;
+    using handler_type = std::function<void(std::error_code, socket_type)>;
+
+    connect_race(Executor const& ex, std::vector<asio::ip::tcp::endpoint> addresses,
+                 std::chrono::nanoseconds delay)
+        : timer_(ex), delay_(delay), addresses_(std::move(addresses)) {
+        sockets_.reserve(addresses_.size()); // they stay where they are
+    }
+
+    /// Once only. The handler is not called from within. When all have failed, it is told the error
+    /// of the last one that says something of the host rather than of this machine.
+    void start(handler_type handler) {
+        handler_ = std::move(handler);
+        try_next();
+    }
+
+    /// Closes all. The handler is not called any more.
+    void cancel() noexcept {
+        handler_ = nullptr;
+        timer_.cancel();
+        sockets_.clear();
+    }
+
+  private:
+    using clock = std::chrono::steady_clock;
+
+    void try_next() {
+        std::size_t const i = sockets_.size();
+        sockets_.emplace_back(timer_.get_executor())
+            .async_connect(addresses_[i], [self = this->shared_from_this(), i](std::error_code ec) {
+                if (self->handler_) self->ended(i, ec);
+            });
+        timer_.expires_after(delay_);
+        if (all_begun()) return;
+        timer_.async_wait([self = this->shared_from_this(), i](std::error_code ec) {
+            // A failure may have been quicker than this call.
+            if (!ec && self->handler_ && self->sockets_.size() == i + 1) self->try_next();
+        });
+    }
+
+    void ended(std::size_t i, std::error_code ec) {
+        if (!ec) return finish(ec, std::move(sockets_[i]));
+        std::error_code ignored;
+        sockets_[i].close(ignored);
+        ++failed_;
+        if (!error_ || !detail::is_of_this_machine(ec)) error_ = ec;
+        if (!all_begun()) return try_next();
+        if (failed_ == addresses_.size()) finish(error_, std::move(sockets_[i]));
+    }
+
+    void finish(std::error_code ec, socket_type socket) {
+        auto const handler = std::move(handler_);
+        cancel();
+        handler(ec, std::move(socket));
+    }
+
+    [[nodiscard]] bool all_begun() const noexcept { return sockets_.size() == addresses_.size(); }
+
+    asio::basic_waitable_timer<clock, asio::wait_traits<clock>, Executor> timer_;
+    std::chrono::nanoseconds delay_;
+    std::vector<asio::ip::tcp::endpoint> addresses_;
+    std::vector<socket_type> sockets_; // of the addresses that were begun with
+    std::size_t failed_ = 0;
+    std::error_code error_;
+    handler_type handler_; // none when it is over
+};
+
+} // namespace cleave
+
+// ---- cleave/connect/socks5.hpp ----
+
+// Routes by way of SOCKS5 proxies, and by HTTP ones as well. Speaks to proxies only; it connects
+// nothing, and resolves a name only where the proxy is to be given an address.
+
+#include <asio/ip/address.hpp>
+#include <asio/ip/basic_resolver.hpp>
+
+namespace cleave {
+
+namespace detail {
+
+/// User and password for SOCKS5 (RFC 1929, section 2).
+struct socks_credentials {
+    std::string user, password;
+
+    explicit socks_credentials(std::string_view userinfo) {
+        std::size_t const colon = userinfo.find(':');
+        user = url_decode(userinfo.substr(0, colon));
+        if (colon != std::string_view::npos) password = url_decode(userinfo.substr(colon + 1));
+    }
+    /// Each is sent with its length in one byte.
+    [[nodiscard]] bool fit() const noexcept { return user.size() < 256 && password.size() < 256; }
+};
+
+/// Where to, as a request says it (RFC 1928, section 5): kind, address or name, port.
+[[nodiscard]] inline std::string socks_destination(std::string address, std::uint16_t port) {
+    address += static_cast<char>(port >> 8);
+    address += static_cast<char>(port & 0xff);
+    return address;
+}
+[[nodiscard]] inline std::string socks_destination(asio::ip::address const& to,
+                                                   std::uint16_t port) {
+    auto const text = [](char kind, auto const& bytes) {
+        std::string all{kind};
+        for (auto const byte : bytes) all += static_cast<char>(byte);
+        return all;
+    };
+    return socks_destination(to.is_v4() ? text('\x01', to.to_v4().to_bytes())
+                                        : text('\x04', to.to_v6().to_bytes()),
+                             port);
+}
+/// A name goes as it is; URLs have none longer than 255 bytes.
+[[nodiscard]] inline std::string socks_destination(url const& to) {
+    std::string const host{to.host()};
+    if (to.is_ip_literal()) return socks_destination(asio::ip::make_address(host), to.port());
+    return socks_destination('\x03' + std::string(1, static_cast<char>(host.size())) + host,
+                             to.port());
+}
+
+/// Our half of SOCKS5 (RFC 1928, RFC 1929): a talk like `connect_talk`.
+class socks_talk {
+  public:
+    /// Without credentials where `userinfo` is empty.
+    socks_talk(std::string_view destination, std::string_view userinfo)
+        : request_(std::string{"\x05\x01\x00", 3}.append(destination)) {
+        if (!userinfo.empty()) credentials_.emplace(userinfo);
+        // Version, how many methods, these: none, and by password.
+        text_ = credentials_ ? std::string{"\x05\x02\x00\x02", 4} : std::string{"\x05\x01\x00", 3};
+    }
+
+    [[nodiscard]] std::string_view to_send() noexcept {
+        return std::exchange(sent_, true) ? std::string_view{} : text_;
+    }
+    std::size_t take(std::string_view bytes) {
+        std::size_t used = 0;
+        while (used < bytes.size() && sent_ && !over_) {
+            reply_ += bytes[used++];
+            judge();
+        }
+        return used;
+    }
+    [[nodiscard]] bool over() const noexcept { return over_; }
+    [[nodiscard]] std::error_code result() const noexcept { return result_; }
+    [[nodiscard]] std::error_code if_closed() const noexcept {
+        return reply_.empty() ? error::proxy_failed : error::bad_proxy_reply;
+    }
+
+  private:
+    enum class reply_to { methods, credentials, request };
+
+    // Looks at the latest byte of the reply.
+    void judge() {
+        auto const last = static_cast<unsigned char>(reply_.back());
+        switch (awaits_) {
+        case reply_to::methods:
+            if (reply_.size() == 1) {
+                if (last != 5) end(error::bad_proxy_reply);
+            } else if (last == 0) {
+                say(reply_to::request, request_);
+            } else if (last == 2 && credentials_) {
+                say(reply_to::credentials, password_message());
+            } else {
+                end(last == 0xff ? error::proxy_authentication_required : error::bad_proxy_reply);
+            }
+            break;
+        case reply_to::credentials:
+            // The version before it is not looked at: some proxies repeat that of SOCKS.
+            if (reply_.size() < 2) break;
+            if (last == 0)
+                say(reply_to::request, request_);
+            else
+                end(error::proxy_authentication_required);
+            break;
+        case reply_to::request: judge_reply(last); break;
+        }
+    }
+    // RFC 1928, section 6: version, code, nothing, kind of address, address, port.
+    void judge_reply(unsigned char last) {
+        switch (reply_.size()) {
+        case 1:
+            if (last != 5) end(error::bad_proxy_reply);
+            break;
+        case 2:
+            if (last != 0) end(meaning_of(last));
+            break;
+        case 3: break;
+        case 4:
+            if (last == 1)
+                size_ = 4 + 4 + 2;
+            else if (last == 4)
+                size_ = 4 + 16 + 2;
+            else if (last != 3)
+                end(error::bad_proxy_reply);
+            break;
+        default:
+            if (size_ == 0) size_ = 4 + 1 + last + 2u;
+            if (reply_.size() == size_) end({});
+        }
+    }
+    [[nodiscard]] static std::error_code meaning_of(unsigned char code) noexcept {
+        switch (code) {
+        case 2: return error::proxy_refused; // by its rules
+        case 1:                              // in general
+        case 3:                              // network unreachable
+        case 4:                              // host unreachable
+        case 5:                              // connection refused
+        case 6: return error::proxy_failed;  // time to live expired
+        default: return error::bad_proxy_reply;
+        }
+    }
+    [[nodiscard]] std::string password_message() const {
+        std::string to = "\x01";
+        for (std::string const* const part : {&credentials_->user, &credentials_->password}) {
+            to += static_cast<char>(part->size());
+            to += *part;
+        }
+        return to;
+    }
+    void say(reply_to awaits, std::string text) {
+        awaits_ = awaits;
+        text_ = std::move(text);
+        sent_ = false;
+        reply_.clear();
+    }
+    void end(std::error_code ec) noexcept {
+        over_ = true;
+        result_ = ec;
+    }
+
+    std::string request_;
+    std::optional<socks_credentials> credentials_;
+    std::string text_;
+    std::string reply_;    // so far
+    std::size_t size_ = 0; // of the last reply, once it is known
+    reply_to awaits_ = reply_to::methods;
+    std::error_code result_;
+    bool sent_ = false;
+    bool over_ = false;
+};
+
+/// Resolves the URL's host, then asks for the first of its addresses.
+template <class Socket, class Handler>
+void resolve_and_talk(Socket& socket, url const& to, std::string userinfo, Handler handler) {
+    using asio::ip::tcp;
+    struct lookup {
+        lookup(Socket& s, Handler h) : resolver(s.get_executor()), handler(std::move(h)) {}
+        // Where it has gone, the socket perhaps has too.
+        std::optional<Handler> take() { return std::exchange(handler, std::nullopt); }
+
+        asio::ip::basic_resolver<tcp, typename Socket::executor_type> resolver;
+        std::optional<Handler> handler;
+    };
+    auto const pending = std::make_shared<lookup>(socket, std::move(handler));
+    pending->resolver.async_resolve(
+        std::string{to.host()}, std::to_string(to.port()), asio::ip::resolver_base::numeric_service,
+        [pending, &socket, userinfo = std::move(userinfo)](std::error_code ec,
+                                                           tcp::resolver::results_type found) {
+            auto h = pending->take();
+            if (!h) return;
+            std::error_code ignored;
+            socket.cancel(ignored);
+            if (ec) {
+                std::move(h.value())(ec);
+                return;
+            }
+            tcp::endpoint const first = *found.begin();
+            talk_over(socket,
+                      socks_talk{socks_destination(first.address(), first.port()), userinfo},
+                      std::move(h.value()));
+        });
+    // A lookup cannot be interrupted, and does not notice that the socket was closed.
+    socket.async_wait(asio::socket_base::wait_error, [pending](std::error_code ec) {
+        auto h = pending->take();
+        if (!h) return;
+        pending->resolver.cancel();
+        std::move(h.value())(ec ? ec : make_error_code(error::proxy_failed));
+    });
+}
+
+} // namespace detail
+
+/// By way of the proxies that the rules name, else straight: HTTP ones as `http_proxies`, and
+/// SOCKS5 ones (RFC 1928), which serve http and https URLs alike. With socks5h:// the proxy
+/// resolves the URL's name, with socks5:// this machine does, and asks for the first address.
+/// Credentials go as RFC 1929 has it. Thread-safe where const; copies share what they read.
+///
+///     cleave::any_proxies{"socks5h://user:password@proxy.example"}
+class any_proxies : public detail::proxied_route {
+  public:
+    using proxied_route::proxied_route;
+
+    /// See `proxy_rules::from_environment`.
+    [[nodiscard]] static any_proxies from_environment() {
+        return any_proxies{proxy_rules::from_environment()};
+    }
+
+    /// `error::bad_proxy` where the proxy for the URL cannot be read, or user or password are
+    /// longer than the 255 bytes that SOCKS5 allows; `error::proxy_unsupported` where the proxy
+    /// speaks something else, such as https or socks4.
+    [[nodiscard]] std::error_code check(url const& to) const {
+        auto const* const proxy = find(to);
+        if (proxy == nullptr) return {};
+        if (proxy->bad) return proxy->bad;
+        switch (proxy->kind) {
+        case detail::proxy_kind::http: return {};
+        case detail::proxy_kind::other: return error::proxy_unsupported;
+        case detail::proxy_kind::socks5:
+        case detail::proxy_kind::socks5h: break;
+        }
+        if (!detail::socks_credentials{proxy->userinfo}.fit()) return error::bad_proxy;
+        return {};
+    }
+
+    /// Handler: `void(std::error_code)`. Fails like `http_proxies`, and with SOCKS5:
+    /// `error::proxy_authentication_required` (no method both know, or wrong credentials),
+    /// `error::proxy_refused` (reply 2), `error::proxy_failed` (1, 3 to 6, or closed without a
+    /// word), `error::bad_proxy_reply`, or a code of the resolver.
+    template <class Socket, class Handler>
+    void async_open(Socket& socket, url const& to, Handler handler) const {
+        auto const* const proxy = find(to);
+        std::error_code const bad = check(to);
+        if (bad || proxy == nullptr || hop(to) != nullptr)
+            return detail::post_result(socket, bad, std::move(handler));
+        if (proxy->kind == detail::proxy_kind::http)
+            return detail::talk_over(socket, detail::connect_talk{to, proxy->hop},
+                                     std::move(handler));
+        if (proxy->kind == detail::proxy_kind::socks5 && !to.is_ip_literal())
+            return detail::resolve_and_talk(socket, to, proxy->userinfo, std::move(handler));
+        detail::talk_over(socket,
+                          detail::socks_talk{detail::socks_destination(to), proxy->userinfo},
+                          std::move(handler));
+    }
+};
+
+static_assert(route<any_proxies>);
+
+} // namespace cleave
+
+// ---- cleave/connect/tcp.hpp ----
+
+// Plain TCP. Resolves with the system's resolver and has the addresses race, unless a pool has a
+// connection to the origin already. By way of whom it gets there is the route's business.
+
+namespace cleave {
+
+/// Over which version of IP connections are made.
+enum class address_family : std::uint8_t { any, ipv4, ipv6 };
+
+template <class Executor, route Route = direct>
+class tcp_stream;
+
+/// Makes plain TCP streams: `http` URLs only. With a pool they share their connections, with those
+/// of other downloads too, on whatever executor and thread these run.
+///
+///     how.with_connector(cleave::tcp_connector{.family = cleave::address_family::ipv4})
+///     how.with_connector(cleave::tcp_connector{pool}.via(proxies))
+template <route Route = direct>
+struct basic_tcp_connector {
+    /// Where idle connections are kept and looked for; none is.
+    std::optional<connection_pool> pool = std::nullopt;
+    /// Addresses of another one are passed over, the proxy's too.
+    address_family family = address_family::any;
+    /// Given by `via`. Never null.
+    std::shared_ptr<Route const> route = std::make_shared<Route const>();
+    /// How long an address is waited for before the host's next one is tried beside it (RFC 8305,
+    /// section 5).
+    std::chrono::nanoseconds attempt_delay = std::chrono::milliseconds{250};
+
+    /// The same by way of another route.
+    template <cleave::route R>
+    [[nodiscard]] basic_tcp_connector<R> via(R r) const {
+        return {pool, family, std::make_shared<R const>(std::move(r)), attempt_delay};
+    }
+
+    template <class Executor>
+    [[nodiscard]] tcp_stream<Executor, Route> make(Executor const& ex) const {
+        return tcp_stream<Executor, Route>{ex, *this};
+    }
+    [[nodiscard]] std::error_code check(url const& to) const {
+        if (to.scheme() == "https") return error::tls_unavailable;
+        return route->check(to);
+    }
+    /// The proxy that connections to a URL are made to, as "host:port"; else empty.
+    [[nodiscard]] std::string by_way_of(url const& to) const {
+        auto const [host, port] = route->first(to);
+        if (host == to.host() && port == to.port()) return {};
+        bool const ipv6 = host.find(':') != std::string::npos;
+        return (ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(port);
+    }
+    /// Refusals, resets and lookups may pass; an address family or an address that does not exist
+    /// on this machine will not.
+    [[nodiscard]] cause classify(std::error_code ec) const noexcept {
+        if (ec.category() == error_category()) return cause_of(static_cast<error>(ec.value()));
+        if (ec == std::errc::operation_canceled) return cause::cancelled;
+        if (ec == std::errc::permission_denied || ec == std::errc::address_family_not_supported ||
+            ec == std::errc::invalid_argument)
+            return cause::configuration;
+        return cause::passing;
+    }
+};
+
+using tcp_connector = basic_tcp_connector<>;
 
 namespace detail {
 [[nodiscard]] inline asio::ip::tcp protocol_of(socket_handle const& socket) noexcept {
     return socket.is_ipv6() ? asio::ip::tcp::v6() : asio::ip::tcp::v4();
 }
+[[nodiscard]] inline bool is_of_resolver(std::error_code ec) noexcept {
+    return ec.category() == asio::error::get_netdb_category() ||
+           ec.category() == asio::error::get_addrinfo_category();
+}
 } // namespace detail
 
-/// A TCP connection to a URL's host and port. Not thread-safe; lives on one executor. With a pool
-/// it begins with an idle connection where there is one, and `keep` leaves its own there.
-template <class Executor>
+/// A TCP connection to a URL's host and port, or to the proxy on the way there. Not thread-safe;
+/// lives on one executor. With a pool it begins with an idle connection where there is one, and
+/// `keep` leaves its own there.
+template <class Executor, route Route>
 class tcp_stream {
   public:
     using executor_type = Executor;
     using socket_type = asio::basic_stream_socket<asio::ip::tcp, Executor>;
-    static constexpr bool read_by_system = true;
 
-    explicit tcp_stream(Executor const& ex, std::optional<connection_pool> pool = std::nullopt)
-        : socket_(ex), pool_(std::move(pool)) {}
+    explicit tcp_stream(Executor const& ex, basic_tcp_connector<Route> how = {})
+        : socket_(ex), how_(std::move(how)) {}
     tcp_stream(tcp_stream&&) = default;
     tcp_stream& operator=(tcp_stream&&) = delete;
     ~tcp_stream() { close(); }
 
-    /// Handler: `void(std::error_code)`. Fails with the resolver's or the last address's code.
+    /// Handler: `void(std::error_code)`. Fails with `error::name_not_resolved`, also for a name
+    /// without an address of the family wanted, with `asio::error::address_family_not_supported`
+    /// for an address of another one, with an address's code, or with the route's.
     /// Where the pool has a connection that is open and quiet, this is it, and `kept` is true.
     template <class Handler>
     void async_connect(url const& to, Handler handler) {
-        close();
-        auto attempt =
-            std::make_shared<connecting<Handler>>(socket_.get_executor(), std::move(handler));
-        pending_ = attempt;
-        if (pool_) {
-            key_ = key_of(to);
-            attempt->kept = take_idle(attempt->socket);
-            if (attempt->kept)
-                return asio::post(socket_.get_executor(), [attempt, this]() mutable {
-                    if (attempt->handler) finish(std::move(attempt), {});
-                });
-        }
-        // A literal address must not wait for a name server.
-        auto flags = asio::ip::resolver_base::numeric_service;
-        if (to.is_ip_literal()) flags |= asio::ip::resolver_base::numeric_host;
-        attempt->resolver.async_resolve(
-            std::string{to.host()}, std::to_string(to.port()), flags,
-            [attempt, this](std::error_code ec, auto results) mutable {
-                // An attempt that was given up on has no handler left, and perhaps no stream.
-                if (!attempt->handler) return;
-                if (ec) return finish(std::move(attempt), ec);
-                auto& socket = attempt->socket;
-                asio::async_connect(
-                    socket, results,
-                    [attempt, this](std::error_code e, asio::ip::tcp::endpoint const&) mutable {
-                        if (attempt->handler) finish(std::move(attempt), e);
-                    });
-            });
+        async_connect(to, {}, std::move(handler));
     }
 
     /// Handler: `void(std::error_code)`.
@@ -6326,60 +7492,157 @@ class tcp_stream {
         if (auto attempt = pending_.lock()) attempt->abort();
         pending_.reset();
         kept_ = false;
+        proxy_ = nullptr;
+        layer_.reset();
         std::error_code ignored;
         socket_.close(ignored);
     }
 
     /// Like `close`, but the connection goes into the pool, where there is one.
-    void keep() noexcept {
-        if (pool_) {
-            std::error_code ec;
-            socket_handle idle{socket_.release(ec)};
-            if (!ec) pool_->put(std::move(key_), std::move(idle));
-        }
-        close();
-    }
+    void keep() noexcept { keep(nullptr); }
     /// Whether the connection came from the pool.
     [[nodiscard]] bool kept() const noexcept { return kept_; }
 
-    /// The connected socket, non-blocking: for what speaks over it, such as TLS.
+    [[nodiscard]] bool read_by_system() const noexcept { return true; }
+    [[nodiscard]] connection_facts about() const noexcept {
+        return {.handshake = handshake::none, .proxy = proxy_};
+    }
+
+    // ---- for what speaks over it, such as TLS
+
+    /// The connected socket, non-blocking.
     [[nodiscard]] socket_type& socket() noexcept { return socket_; }
+    /// Takes from the pool only what was kept with a layer of this name.
+    template <class Handler>
+    void async_connect(url const& to, std::string_view layer, Handler handler) {
+        close();
+        auto attempt =
+            std::make_shared<connecting<Handler>>(socket_.get_executor(), to, std::move(handler));
+        pending_ = attempt;
+        if (how_.pool) {
+            key_ = key(to, layer);
+            if (take_idle(*attempt))
+                return asio::post(socket_.get_executor(), [attempt, this]() mutable {
+                    if (attempt->handler) finish(std::move(attempt), {});
+                });
+        }
+        resolve(std::move(attempt));
+    }
+    /// The layer that the present connection was kept with, once; else null.
+    [[nodiscard]] std::unique_ptr<connection_layer> take_layer() noexcept {
+        return std::move(layer_);
+    }
+    /// Keeps the connection with the layer over it.
+    void keep(std::unique_ptr<connection_layer> layer) noexcept {
+        if (how_.pool && socket_.is_open()) {
+            std::error_code ec;
+            socket_handle idle{socket_.release(ec)};
+            if (!ec) how_.pool->put(std::move(key_), {std::move(idle), std::move(layer)});
+        }
+        layer.reset(); // while it has its socket
+        close();
+    }
 
   private:
     // An attempt to connect, with a socket of its own until it has succeeded. A name lookup cannot
     // be interrupted; so the handler is called at once when the attempt is given up, and the
     // lookup's late answer finds nobody waiting.
     struct attempt_base {
+        attempt_base(Executor const& ex, url const& u) : to(u), resolver(ex), socket(ex) {}
         virtual ~attempt_base() = default;
         virtual void abort() noexcept = 0;
+
+        url const to;
+        asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver;
+        std::weak_ptr<connect_race<Executor>> race; // which holds the attempt
+        socket_type socket;
+        std::unique_ptr<connection_layer> layer; // of a connection that was kept
+        bool kept = false;
     };
     template <class Handler>
     struct connecting : attempt_base {
-        connecting(Executor const& ex, Handler h)
-            : resolver(ex), socket(ex), handler(std::move(h)) {}
+        connecting(Executor const& ex, url const& u, Handler h)
+            : attempt_base(ex, u), handler(std::move(h)) {}
         void abort() noexcept override {
-            resolver.cancel();
+            this->resolver.cancel();
+            if (auto const running = this->race.lock()) running->cancel();
+            this->layer.reset();
             std::error_code ignored;
-            socket.close(ignored);
+            this->socket.close(ignored);
             if (!handler) return;
-            asio::post(resolver.get_executor(),
+            asio::post(this->resolver.get_executor(),
                        [h = std::move(*std::exchange(handler, std::nullopt))]() mutable {
                            std::move(h)(make_error_code(asio::error::operation_aborted));
                        });
         }
-        asio::ip::basic_resolver<asio::ip::tcp, Executor> resolver;
-        socket_type socket;
         std::optional<Handler> handler;
-        bool kept = false;
     };
+    template <class Handler>
+    using attempt_ptr = std::shared_ptr<connecting<Handler>>;
 
     template <class Handler>
-    void finish(std::shared_ptr<connecting<Handler>> attempt, std::error_code ec) {
+    void resolve(attempt_ptr<Handler> attempt) {
+        auto const [host, port] = how_.route->first(attempt->to);
+        // A literal address must not wait for a name server.
+        std::error_code no_literal;
+        auto const address = asio::ip::make_address(host, no_literal);
+        if (!no_literal) {
+            if (is_wanted(address)) return race(std::move(attempt), {{address, port}});
+            return fail(std::move(attempt), asio::error::address_family_not_supported);
+        }
+        auto done = [attempt, this](std::error_code ec, auto const& found) mutable {
+            // An attempt that was given up on has no handler left, and perhaps no stream.
+            if (!attempt->handler) return;
+            if (detail::is_of_resolver(ec)) ec = error::name_not_resolved;
+            if (ec) return finish(std::move(attempt), ec);
+            race(std::move(attempt), {found.begin(), found.end()});
+        };
+        auto const flags = asio::ip::resolver_base::numeric_service;
+        auto const service = std::to_string(port);
+        if (how_.family == address_family::any)
+            return attempt->resolver.async_resolve(host, service, flags, std::move(done));
+        auto const protocol =
+            how_.family == address_family::ipv4 ? asio::ip::tcp::v4() : asio::ip::tcp::v6();
+        attempt->resolver.async_resolve(protocol, host, service, flags, std::move(done));
+    }
+
+    [[nodiscard]] bool is_wanted(asio::ip::address const& a) const noexcept {
+        return how_.family == address_family::any ||
+               a.is_v6() == (how_.family == address_family::ipv6);
+    }
+
+    template <class Handler>
+    void race(attempt_ptr<Handler> attempt, std::vector<asio::ip::tcp::endpoint> addresses) {
+        std::erase_if(addresses, [this](auto const& e) { return !is_wanted(e.address()); });
+        if (addresses.empty()) return fail(std::move(attempt), error::name_not_resolved);
+        auto const running = std::make_shared<connect_race<Executor>>(
+            socket_.get_executor(), by_turns(addresses), how_.attempt_delay);
+        attempt->race = running;
+        running->start([attempt, this](std::error_code ec, socket_type winner) mutable {
+            if (!ec) prepare_socket(winner, ec);
+            if (ec) return finish(std::move(attempt), ec);
+            attempt->socket = std::move(winner);
+            how_.route->async_open(attempt->socket, attempt->to,
+                                   [attempt, this](std::error_code e) mutable {
+                                       if (attempt->handler) finish(std::move(attempt), e);
+                                   });
+        });
+    }
+
+    template <class Handler>
+    void fail(attempt_ptr<Handler> attempt, std::error_code ec) {
+        asio::post(socket_.get_executor(), [attempt, ec, this]() mutable {
+            if (attempt->handler) finish(std::move(attempt), ec);
+        });
+    }
+    template <class Handler>
+    void finish(attempt_ptr<Handler> attempt, std::error_code ec) {
         pending_.reset();
-        if (!ec) prepare_socket(attempt->socket, ec);
         if (!ec) {
             socket_ = std::move(attempt->socket);
+            layer_ = std::move(attempt->layer);
             kept_ = attempt->kept;
+            proxy_ = how_.route->hop(attempt->to);
         }
         Handler handler = std::move(*attempt->handler);
         attempt->handler.reset();
@@ -6387,16 +7650,28 @@ class tcp_stream {
         std::move(handler)(ec);
     }
 
+    [[nodiscard]] connection_key key(url const& to, std::string_view layer) const {
+        auto made = key_of(to);
+        auto& options = made.options;
+        options = layer;
+        if (how_.family != address_family::any)
+            options += how_.family == address_family::ipv4 ? "IPv4 " : "IPv6 ";
+        options += how_.route->key(to);
+        return made;
+    }
+
     // An idle connection to the present origin. Of those that are of no use any more it frees the
     // pool on the way.
-    bool take_idle(socket_type& to) {
-        while (auto idle = pool_->take(key_)) {
+    bool take_idle(attempt_base& to) {
+        while (auto idle = how_.pool->take(key_)) {
             if (!idle->is_quiet()) continue;
             std::error_code ec;
-            to.assign(detail::protocol_of(*idle), idle->get(), ec);
+            to.socket.assign(detail::protocol_of(idle->socket), idle->socket.get(), ec);
             if (ec) continue;
-            (void)idle->release();
-            return true;
+            (void)idle->socket.release();
+            to.layer = std::move(idle->layer);
+            prepare_socket(to.socket, ec);
+            return to.kept = true;
         }
         return false;
     }
@@ -6411,36 +7686,12 @@ class tcp_stream {
     }
 
     socket_type socket_;
+    std::unique_ptr<connection_layer> layer_; // goes first
     std::weak_ptr<attempt_base> pending_;
-    std::optional<connection_pool> pool_;
+    basic_tcp_connector<Route> how_;
     connection_key key_; // of the origin last connected to, where there is a pool
+    proxy_hop const* proxy_ = nullptr;
     bool kept_ = false;
-};
-
-/// Makes plain TCP streams: `http` URLs only. With a pool they share their connections, with those
-/// of other downloads too, on whatever executor and thread these run.
-struct tcp_connector {
-    /// Where idle connections are kept and looked for; none is.
-    std::optional<connection_pool> pool = std::nullopt;
-
-    template <class Executor>
-    [[nodiscard]] tcp_stream<Executor> make(Executor const& ex) const {
-        return tcp_stream<Executor>{ex, pool};
-    }
-    [[nodiscard]] std::error_code check(url const& to) const {
-        if (to.scheme() == "https") return error::tls_unavailable;
-        return {};
-    }
-    /// Refusals, resets and lookups may pass; an address family or an address that does not exist
-    /// on this machine will not.
-    [[nodiscard]] cause classify(std::error_code ec) const noexcept {
-        if (ec.category() == error_category()) return cause_of(static_cast<error>(ec.value()));
-        if (ec == std::errc::operation_canceled) return cause::cancelled;
-        if (ec == std::errc::permission_denied || ec == std::errc::address_family_not_supported ||
-            ec == std::errc::invalid_argument)
-            return cause::configuration;
-        return cause::passing;
-    }
 };
 
 static_assert(keeps<tcp_stream<asio::any_io_executor>>);
@@ -6452,7 +7703,8 @@ static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
 
 // TLS 1.2 and 1.3 by OpenSSL (3.0 upwards) for https URLs, plain TCP for http ones. Drives OpenSSL
 // on the socket itself, so that it decrypts into the caller's memory. Knows no HTTP but the name
-// by which TLS calls it. The only header of this folder that needs OpenSSL.
+// by which TLS calls it, and no proxies: they are behind it when TLS begins. The only header of
+// this folder that needs OpenSSL.
 
 #include <openssl/bio.h>
 #include <openssl/pem.h>
@@ -6462,7 +7714,6 @@ static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
 #include <openssl/x509v3.h>
 
 #include <climits>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 
@@ -6476,7 +7727,8 @@ struct tls_settings {
     std::string ca_file = {};
     std::string ca_pem = {};
     /// The client's certificate, with its chain behind it, and its key without a passphrase: files
-    /// of PEM. With no key file the key is in the certificate's.
+    /// of PEM. With no key file the key is in the certificate's. Shown at the origin of the
+    /// request's URL, and not where a redirect or a mirror leads to another.
     std::string certificate_file = {};
     std::string key_file = {};
     /// Public keys, one of which must be the server's: "sha256//" and the base64 of the SHA-256 of
@@ -6709,7 +7961,15 @@ class tls_context {
     void count(bool resumed) noexcept { ++(resumed ? resumed_ : full_); }
     [[nodiscard]] tls_handshakes handshakes() const noexcept { return {full_, resumed_}; }
 
+    /// No other context in this process has the same: tells its connections from those of others.
+    [[nodiscard]] std::string const& name() const noexcept { return name_; }
+
   private:
+    [[nodiscard]] static std::string next_name() {
+        static std::atomic<std::uint64_t> last = 0;
+        return "TLS " + std::to_string(++last) + ' ';
+    }
+
     // The system's configuration of OpenSSL may ask for more than this, but not for less.
     static void harden(SSL_CTX* c) {
         if (SSL_CTX_get_min_proto_version(c) < TLS1_2_VERSION)
@@ -6761,9 +8021,10 @@ class tls_context {
 
     tls_settings const settings_;
     bool const verifies_;
+    std::string const name_ = next_name();
     std::mutex mutex_;
     tls_ptr<SSL_CTX> context_;
-    std::map<std::string, tls_ptr<SSL_SESSION>> tickets_; // by host and port
+    std::map<std::string, tls_ptr<SSL_SESSION>> tickets_; // by host, port, and who we are there
     std::atomic<std::uint64_t> full_ = 0;
     std::atomic<std::uint64_t> resumed_ = 0;
 };
@@ -6772,9 +8033,20 @@ class tls_context {
 
 /// A socket as OpenSSL sees it. A buffer of many records saves it two calls of the system for each
 /// one; and what OpenSSL sends raises no SIGPIPE.
+///
+/// OpenSSL goes on by itself as long as records come in which there is nothing for us. So in one
+/// turn it gets no more than one buffer, and then the socket seems empty: that may be 2400 changes
+/// of keys, which take it a tenth of a second.
 class tls_wire {
   public:
     void attach(int fd) noexcept { fd_ = fd; }
+    void begin_turn() noexcept { may_receive_ = true; }
+    /// Whether nothing is left to read, here and in the socket.
+    [[nodiscard]] bool is_dry() const noexcept {
+        char next{};
+        return first_ == last_ && ::recv(fd_, &next, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+               is_would_block(errno);
+    }
     /// The system's error, if one ended it; and whether the peer has ended it.
     [[nodiscard]] std::error_code failed() const noexcept { return failed_; }
     [[nodiscard]] bool ended() const noexcept { return ended_; }
@@ -6813,8 +8085,9 @@ class tls_wire {
 
     int read(BIO* bio, char* to, int n) noexcept {
         if (first_ == last_) {
+            if (!std::exchange(may_receive_, false)) return retry(bio, BIO_FLAGS_READ);
             ssize_t got = -1;
-            do got = ::recv(fd_, bytes_.data(), bytes_.size(), 0);
+            do got = ::recv(fd_, bytes_.data(), bytes_.size(), MSG_DONTWAIT);
             while (got < 0 && errno == EINTR);
             if (got < 0) return failed(bio, BIO_FLAGS_READ);
             ended_ = got == 0;
@@ -6829,19 +8102,23 @@ class tls_wire {
     }
     int write(BIO* bio, char const* from, int n) noexcept {
         ssize_t sent = -1;
-        do sent = ::send(fd_, from, static_cast<std::size_t>(n), MSG_NOSIGNAL);
+        do sent = ::send(fd_, from, static_cast<std::size_t>(n), MSG_NOSIGNAL | MSG_DONTWAIT);
         while (sent < 0 && errno == EINTR);
         return sent < 0 ? failed(bio, BIO_FLAGS_WRITE) : static_cast<int>(sent);
     }
     int failed(BIO* bio, int doing) noexcept {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
-        else
-            failed_ = {errno, std::system_category()};
+        if (is_would_block(errno)) return retry(bio, doing);
+        failed_ = {errno, std::system_category()};
         return -1;
     }
+    static int retry(BIO* bio, int doing) noexcept {
+        BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
+        return -1;
+    }
+    static bool is_would_block(int e) noexcept { return e == EAGAIN || e == EWOULDBLOCK; }
 
     int fd_ = -1;
+    bool may_receive_ = false;
     bool ended_ = false;
     std::error_code failed_;
     std::size_t first_ = 0; // of what is in `bytes_` and not read
@@ -6849,18 +8126,28 @@ class tls_wire {
     std::array<char, 65536> bytes_;
 };
 
-/// One connection's TLS: never waits. Handlers that are out hold it to see whether it was closed.
-class tls_link {
+/// One connection's TLS: never waits.
+class tls_link final : public connection_layer {
   public:
     using wait_type = asio::socket_base::wait_type;
 
     explicit tls_link(std::shared_ptr<tls_context> context) : context_(std::move(context)) {}
-    tls_link(tls_link const&) = delete;
-    tls_link& operator=(tls_link const&) = delete;
+    /// Says goodbye, where the socket takes it at once.
+    ~tls_link() override {
+        // A forked process has only copies: what it sent would end its parent's connection.
+        bool const ours = process_ == ::getpid();
+        ERR_clear_error();
+        if (ours && established_ && (!ended_ || ended_ == asio::error::eof))
+            SSL_shutdown(ssl_.get());
+        ssl_.reset();
+        ERR_clear_error();
+    }
 
-    /// Gets ready to speak with the host of a URL.
-    [[nodiscard]] std::error_code begin(url const& to) {
+    /// Gets ready to speak with the host of a URL over a connected socket. `identify`: whether it
+    /// may see the client's certificate.
+    [[nodiscard]] std::error_code begin(url const& to, int fd, bool identify) {
         if (auto const ec = context_->read()) return ec;
+        wire_.attach(fd);
         auto const no_memory = std::make_error_code(std::errc::not_enough_memory);
         ERR_clear_error();
         ssl_ = context_->make();
@@ -6874,22 +8161,29 @@ class tls_link {
         std::string host{to.host()};
         if (host.ends_with('.')) host.pop_back();
         origin_ = host + ":" + std::to_string(to.port());
+        if (!identify) {
+            // Nor a ticket by which it would know the client.
+            SSL_certs_clear(ssl_.get());
+            origin_ += " as nobody";
+        }
         if (!expect(host, to.is_ip_literal())) return no_memory;
         if (auto const ticket = context_->ticket(origin_))
             SSL_set_session(ssl_.get(), ticket.get());
         return {};
     }
-    void attach(int fd) noexcept { wire_.attach(fd); }
 
-    /// Each of these goes as far as it can: `would_block` when the socket has to be waited for, in
-    /// the way that `wants` says, before it is called again.
+    /// Each of these goes as far as it can in one turn of the wire's: `would_block` when the socket
+    /// has to be waited for, in the way that `wants` says, before it is called again.
     void shake_hands(std::error_code& ec) {
+        wire_.begin_turn();
         ERR_clear_error();
         int const done = SSL_do_handshake(ssl_.get());
         ec = done == 1 ? admit() : outcome(done);
         if (!ec) {
             established_ = true;
-            context_->count(SSL_session_reused(ssl_.get()) == 1);
+            bool const resumed = SSL_session_reused(ssl_.get()) == 1;
+            handshake_ = resumed ? cleave::handshake::resumed : cleave::handshake::full;
+            context_->count(resumed);
         } else if (ec != asio::error::would_block) {
             // Nothing of the sort was said with a sound certificate and key.
             context_->forget_ticket(origin_);
@@ -6901,6 +8195,7 @@ class tls_link {
     [[nodiscard]] std::size_t read(std::span<std::byte> to, std::error_code& ec) {
         ec.clear();
         drained_ = false;
+        wire_.begin_turn();
         std::size_t got = 0;
         while (got != to.size() && !ended_) {
             ERR_clear_error();
@@ -6921,6 +8216,7 @@ class tls_link {
     [[nodiscard]] std::size_t write(std::string_view text, std::error_code& ec) {
         ec = ended_;
         if (ec) return 0;
+        wire_.begin_turn();
         ERR_clear_error();
         drained_ = false;
         std::size_t n = 0;
@@ -6933,16 +8229,16 @@ class tls_link {
     /// Whether the last `read` took all there was, here and in OpenSSL.
     [[nodiscard]] bool drained() const noexcept { return drained_; }
 
-    [[nodiscard]] bool closed() const noexcept { return closed_; }
-    /// Says goodbye, where the socket takes it at once.
-    void close() noexcept {
-        closed_ = true;
-        if (established_ && (!ended_ || ended_ == asio::error::eof)) {
-            ERR_clear_error();
-            SSL_shutdown(ssl_.get());
-        }
-        ssl_.reset();
-        ERR_clear_error();
+    /// How it began.
+    [[nodiscard]] cleave::handshake handshake() const noexcept { return handshake_; }
+
+    /// Tickets may come behind the last reply (RFC 8446, section 4.6.1): they are taken, and what
+    /// is then here, even half a record, is not to be had.
+    [[nodiscard]] bool is_quiet() noexcept override {
+        std::byte next{};
+        std::error_code ec;
+        return established_ && read({&next, 1}, ec) == 0 && drained_ && wire_.is_dry() &&
+               SSL_has_pending(ssl_.get()) == 0;
     }
 
     void keep_ticket(SSL_SESSION const* ticket) { context_->keep_ticket(origin_, ticket); }
@@ -7014,9 +8310,10 @@ class tls_link {
     tls_ptr<SSL> ssl_; // frees the BIO over `wire_`
     std::error_code ended_;
     wait_type wants_ = wait_type::wait_read;
+    cleave::handshake handshake_ = cleave::handshake::none;
+    pid_t const process_ = ::getpid();
     bool established_ = false;
     bool drained_ = false;
-    bool closed_ = false;
 };
 
 inline int tls_context::on_ticket(SSL* ssl, SSL_SESSION* ticket) {
@@ -7032,169 +8329,220 @@ inline int tls_context::on_ticket(SSL* ssl, SSL_SESSION* ticket) {
 } // namespace detail
 
 /// A connection to a URL's origin: TLS for https, plain TCP for http. Not thread-safe; lives on one
-/// executor. TLS connections are not kept for other downloads.
-template <class Executor>
+/// executor. Connections are kept as those of `tcp_stream` are, for those of the same settings.
+template <class Executor, route Route = direct>
 class tls_stream {
   public:
     using executor_type = Executor;
 
-    tls_stream(Executor const& ex, std::shared_ptr<detail::tls_context> context)
-        : tcp_(ex), context_(std::move(context)) {}
+    tls_stream(tcp_stream<Executor, Route> tcp, std::shared_ptr<detail::tls_context> context)
+        : tcp_(std::move(tcp)), context_(std::move(context)) {}
     tls_stream(tls_stream&&) = default;
     tls_stream& operator=(tls_stream&&) = delete;
     ~tls_stream() { close(); }
 
-    /// Handler: `void(std::error_code)`. Connects as `tcp_stream` does, and shakes hands; nothing
-    /// of ours is sent before the server has shown that it is the right one.
+    /// Handler: `void(std::error_code)`. Connects as `tcp_stream` does, and shakes hands with the
+    /// URL's host, whatever the route; nothing of ours is sent before the server has shown that it
+    /// is the right one.
     template <class Handler>
     void async_connect(url const& to, Handler handler) {
         close();
         if (to.scheme() != "https") return tcp_.async_connect(to, std::move(handler));
-        auto link = std::make_shared<detail::tls_link>(context_);
-        if (auto const ec = link->begin(to))
+        if (auto const ec = context_->read())
             return asio::post(tcp_.socket().get_executor(),
                               [ec, h = std::move(handler)]() mutable { std::move(h)(ec); });
-        link_ = link;
-        tcp_.async_connect(to, [this, link, h = std::move(handler)](std::error_code ec) mutable {
-            if (ec) return std::move(h)(ec);
-            link->attach(tcp_.socket().native_handle());
-            shake_hands(std::move(link), std::move(h));
-        });
+        tcp_.async_connect(to, context_->name() + (identifies_ ? "" : "as nobody "),
+                           [this, to, h = std::move(handler)](std::error_code ec) mutable {
+                               if (ec) return std::move(h)(ec);
+                               connected(to, std::move(h));
+                           });
     }
 
     /// Handler: `void(std::error_code)`.
     template <class Handler>
     void async_write(std::string_view text, Handler handler) {
-        if (!link_) return tcp_.async_write(text, std::move(handler));
+        if (!held_) return tcp_.async_write(text, std::move(handler));
         asio::post(tcp_.socket().get_executor(),
-                   [this, link = link_, text, h = std::move(handler)]() mutable {
-                       if (link->closed())
+                   [this, held = held_, text, h = std::move(handler)]() mutable {
+                       if (!held->link)
                            return std::move(h)(make_error_code(asio::error::operation_aborted));
-                       write_rest(std::move(link), text, std::move(h));
+                       write_rest(std::move(held), text, std::move(h));
                    });
     }
 
     /// At the peer's end `asio::error::eof` where it said so, else `error::tls_truncated`.
     [[nodiscard]] std::size_t read_some(std::span<std::byte> to, std::error_code& ec) {
-        return link_ ? link_->read(to, ec) : tcp_.read_some(to, ec);
+        return held_ ? held_->link->read(to, ec) : tcp_.read_some(to, ec);
     }
 
     /// Handler: `void(std::error_code)`.
     template <class Handler>
     void async_wait(Handler handler) {
-        if (!link_) return tcp_.async_wait(std::move(handler));
+        if (!held_) return tcp_.async_wait(std::move(handler));
         // What is here already does not make the socket ready.
-        if (!link_->drained())
+        if (!held_->link->drained())
             return asio::post(tcp_.socket().get_executor(),
                               [h = std::move(handler)]() mutable { std::move(h)({}); });
-        tcp_.socket().async_wait(link_->wants(), std::move(handler));
+        tcp_.socket().async_wait(held_->link->wants(), std::move(handler));
     }
 
     void close() noexcept {
-        if (link_) link_->close();
-        link_.reset();
+        (void)release_link();
         tcp_.close();
     }
 
+    /// As `tcp_stream::keep`, where nothing is left to read.
+    void keep() noexcept {
+        if (!held_) return tcp_.keep();
+        if (held_->link->is_quiet()) tcp_.keep(release_link());
+        close();
+    }
+    [[nodiscard]] bool kept() const noexcept { return tcp_.kept(); }
+
+    /// Whether the next connection shows the client's certificate to a server that asks for it.
+    void identify(bool yes) noexcept { identifies_ = yes; }
+    /// Of TLS, OpenSSL fills the buffers.
+    [[nodiscard]] bool read_by_system() const noexcept { return !held_; }
+    [[nodiscard]] connection_facts about() const noexcept {
+        auto facts = tcp_.about();
+        if (held_ && !kept()) facts.handshake = held_->link->handshake();
+        return facts;
+    }
+
   private:
-    using link_ptr = std::shared_ptr<detail::tls_link>;
+    // A connection's TLS, as long as it is this stream's: handlers that are out look for it here.
+    struct holder {
+        std::unique_ptr<detail::tls_link> link;
+    };
+    using holder_ptr = std::shared_ptr<holder>;
+
+    std::unique_ptr<detail::tls_link> release_link() noexcept {
+        auto const held = std::exchange(held_, nullptr);
+        return held ? std::move(held->link) : nullptr;
+    }
 
     template <class Handler>
-    void shake_hands(link_ptr link, Handler handler) {
+    void connected(url const& to, Handler handler) {
         std::error_code ec;
-        link->shake_hands(ec);
+        held_ = std::make_shared<holder>();
+        if (auto layer = tcp_.take_layer()) {
+            // By its name it is one of this context.
+            held_->link.reset(static_cast<detail::tls_link*>(layer.release()));
+            return std::move(handler)(ec);
+        }
+        held_->link = std::make_unique<detail::tls_link>(context_);
+        ec = held_->link->begin(to, tcp_.socket().native_handle(), identifies_);
+        if (!ec) return shake_hands(held_, std::move(handler));
+        close();
+        std::move(handler)(ec);
+    }
+
+    template <class Handler>
+    void shake_hands(holder_ptr held, Handler handler) {
+        std::error_code ec;
+        held->link->shake_hands(ec);
         if (ec == asio::error::would_block)
-            return wait(std::move(link), std::move(handler),
-                        [this](link_ptr l, Handler h) { shake_hands(std::move(l), std::move(h)); });
+            return wait(std::move(held), std::move(handler), [this](holder_ptr l, Handler h) {
+                shake_hands(std::move(l), std::move(h));
+            });
         if (ec) close();
         std::move(handler)(ec);
     }
 
     template <class Handler>
-    void write_rest(link_ptr link, std::string_view text, Handler handler) {
+    void write_rest(holder_ptr held, std::string_view text, Handler handler) {
         std::error_code ec;
-        while (!text.empty() && !ec) text.remove_prefix(link->write(text, ec));
+        while (!text.empty() && !ec) text.remove_prefix(held->link->write(text, ec));
         if (ec == asio::error::would_block)
-            return wait(std::move(link), std::move(handler), [this, text](link_ptr l, Handler h) {
+            return wait(std::move(held), std::move(handler), [this, text](holder_ptr l, Handler h) {
                 write_rest(std::move(l), text, std::move(h));
             });
         std::move(handler)(ec);
     }
 
-    // Goes on with `f(link, handler)` when the socket is ready. When the link has been closed by
-    // then, there may be another connection, or no stream.
+    // Goes on with `f(held, handler)` when the socket is ready. When the link is gone by then,
+    // there may be another connection, or no stream.
     template <class Handler, class F>
-    void wait(link_ptr link, Handler handler, F f) {
-        auto const wants = link->wants();
-        tcp_.socket().async_wait(wants, [link = std::move(link), h = std::move(handler),
+    void wait(holder_ptr held, Handler handler, F f) {
+        auto const wants = held->link->wants();
+        tcp_.socket().async_wait(wants, [held = std::move(held), h = std::move(handler),
                                          f = std::move(f)](std::error_code ec) mutable {
-            if (link->closed()) ec = asio::error::operation_aborted;
+            if (!held->link) ec = asio::error::operation_aborted;
             if (ec) return std::move(h)(ec);
-            f(std::move(link), std::move(h));
+            f(std::move(held), std::move(h));
         });
     }
 
-    tcp_stream<Executor> tcp_;
+    tcp_stream<Executor, Route> tcp_;
     std::shared_ptr<detail::tls_context> context_;
-    link_ptr link_; // of a TLS connection, also one that is being made
+    bool identifies_ = true;
+    holder_ptr held_; // of a TLS connection, also one that is being made; never without a link
 };
 
-namespace detail {
-
-class tls_connector_base {
+/// Makes streams for https and http URLs. Copies, also those by way of another route, share
+/// settings, once read, and tickets; and their connections, where they share a pool. Thread-safe.
+///
+/// Errors: those of `tcp_connector`, and of `cleave::error` the group of TLS.
+template <bool Verifies, route Route = direct>
+class basic_tls_connector {
   public:
+    basic_tls_connector() : basic_tls_connector(tls_settings{}) {}
+    /// With the pool and the family that `tcp` has.
+    explicit basic_tls_connector(tls_settings s, basic_tcp_connector<Route> tcp = {})
+        : context_(std::make_shared<detail::tls_context>(std::move(s), Verifies)),
+          tcp_(std::move(tcp)) {}
+    basic_tls_connector(tls_settings s, connection_pool const& pool)
+        : basic_tls_connector(std::move(s), basic_tcp_connector<Route>{pool}) {}
+    // No moves: they would leave a connector without a context.
+    basic_tls_connector(basic_tls_connector const&) = default;
+    basic_tls_connector& operator=(basic_tls_connector const&) = default;
+
+    /// The same by way of another route.
+    template <cleave::route R>
+    [[nodiscard]] basic_tls_connector<Verifies, R> via(R r) const {
+        return {tcp_.via(std::move(r)), context_};
+    }
+
     template <class Executor>
-    [[nodiscard]] tls_stream<Executor> make(Executor const& ex) const {
-        return {ex, context_};
+    [[nodiscard]] tls_stream<Executor, Route> make(Executor const& ex) const {
+        return {tcp_.make(ex), context_};
     }
     /// Reads the settings at the first https URL, and names what is wrong with them before anything
     /// is connected.
     [[nodiscard]] std::error_code check(url const& to) const {
-        if (to.scheme() == "https") return context_->read();
-        return {};
+        if (to.scheme() == "https")
+            if (auto const ec = context_->read()) return ec;
+        return tcp_.route->check(to);
     }
+    [[nodiscard]] std::string by_way_of(url const& to) const { return tcp_.by_way_of(to); }
     /// Damage and breaks may pass; who the server is, and what it wants, will not change.
-    [[nodiscard]] cause classify(std::error_code ec) const noexcept {
-        return tcp_connector{}.classify(ec);
-    }
+    [[nodiscard]] cause classify(std::error_code ec) const noexcept { return tcp_.classify(ec); }
     /// Of all copies of this connector so far.
     [[nodiscard]] tls_handshakes handshakes() const noexcept { return context_->handshakes(); }
 
-  protected:
-    tls_connector_base(tls_settings s, bool verifies)
-        : context_(std::make_shared<tls_context>(std::move(s), verifies)) {}
-    // No moves: they would leave a connector without a context.
-    tls_connector_base(tls_connector_base const&) = default;
-    tls_connector_base& operator=(tls_connector_base const&) = default;
-    ~tls_connector_base() = default;
-
   private:
-    std::shared_ptr<tls_context> context_;
+    template <bool, route>
+    friend class basic_tls_connector;
+
+    basic_tls_connector(basic_tcp_connector<Route> tcp,
+                        std::shared_ptr<detail::tls_context> context)
+        : context_(std::move(context)), tcp_(std::move(tcp)) {}
+
+    std::shared_ptr<detail::tls_context> context_;
+    basic_tcp_connector<Route> tcp_;
 };
 
-} // namespace detail
-
-/// Makes streams for https and http URLs, and lets no server pass that does not verify. Copies
-/// share settings, once read, and tickets. Thread-safe.
+/// Lets no server pass that does not verify.
 ///
 ///     how.with_connector(cleave::tls_connector{{.ca_file = "our-ca.pem"}})
-///
-/// Errors: those of `tcp_connector`, and of `cleave::error` the group of TLS.
-class tls_connector : public detail::tls_connector_base {
-  public:
-    tls_connector() : tls_connector(tls_settings{}) {}
-    explicit tls_connector(tls_settings s) : tls_connector_base(std::move(s), true) {}
-};
+///     how.with_connector(cleave::tls_connector{settings, shared.pool()}.via(proxies))
+using tls_connector = basic_tls_connector<true>;
 
-/// The same without any verification: whoever stands between can read and change everything. Pins
-/// are heeded still; CAs are not read.
-class unverified_tls_connector : public detail::tls_connector_base {
-  public:
-    unverified_tls_connector() : unverified_tls_connector(tls_settings{}) {}
-    explicit unverified_tls_connector(tls_settings s) : tls_connector_base(std::move(s), false) {}
-};
+/// Does without any verification: whoever stands between can read and change everything. Pins are
+/// heeded still; CAs are not read.
+using unverified_tls_connector = basic_tls_connector<false>;
 
-static_assert(byte_stream<tls_stream<asio::any_io_executor>>);
+static_assert(keeps<tls_stream<asio::any_io_executor>>);
 static_assert(byte_connector<tls_connector, asio::any_io_executor>);
 static_assert(byte_connector<unverified_tls_connector, asio::any_io_executor>);
 
@@ -8350,8 +9698,6 @@ concept resume_journal =
 // A resume state as bytes, the same on every machine, and back. What is read is believed only if
 // all of it is right. Knows nothing of where the bytes are kept.
 
-#include <functional>
-
 namespace cleave {
 
 /// What a record says.
@@ -9065,6 +10411,7 @@ struct connected {
     lane_id lane = 0;
     /// Another download has used it before.
     bool kept = false;
+    connection_facts about{};
 };
 /// Bytes of a reply, before its body.
 struct head_bytes {
@@ -9328,7 +10675,9 @@ struct lane {
     instant asked_at{0};
 
     // The connection.
-    bool used = false;          ///< it has carried a reply
+    std::uint32_t mirror = 0;         ///< at which it asks
+    proxy_hop const* proxy = nullptr; ///< that passes its requests on
+    bool used = false;                ///< it has carried a reply
     bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken
@@ -9448,6 +10797,146 @@ class ledger {
 
 } // namespace cleave
 
+// ---- cleave/engine/mirrors.hpp ----
+
+// Where the object is to be had: at the request's target and its mirrors. What has been learnt of
+// each of them, who has been given up, and who brought which bytes. Knows lanes as numbers only.
+
+namespace cleave {
+
+/// One of the places.
+struct mirror {
+    /// What is asked now, by all lanes that ask here.
+    url target;
+    std::vector<header> headers;
+    /// The URL that the caller gave, without its secrets.
+    std::string shown;
+
+    // What was asked before the first redirect.
+    struct first_request {
+        url target;
+        std::vector<header> headers;
+    };
+    std::optional<first_request> first;
+    std::uint32_t redirects = 0; ///< in a row
+    bool went_back = false;      ///< to the first request, since the last byte
+
+    // Of all numbers that requests have been given: that of the present one, which goes up with
+    // every fresh request, and that of the first of them that led to the present server.
+    std::uint32_t request_number = 0;
+    std::uint32_t server_number = 0;
+
+    /// What its replies are compared with, once one was accepted. Validators are a server's own.
+    std::optional<identity> known;
+
+    // The record.
+    std::uint64_t bytes = 0;     ///< that it brought
+    bool took_part = false;      ///< some of what is in place may be its
+    segment_set brought;         ///< which, where pieces may tell who was wrong
+    std::uint32_t failures = 0;  ///< in a row, without a byte between them
+    std::optional<failure> last; ///< of these
+    std::chrono::nanoseconds avoid_until{0};
+    std::chrono::nanoseconds not_before{0}; ///< as the server asked
+    double rate = 0;                        ///< bytes a second of one lane, lately
+
+    bool suspected = false; ///< it brought bytes that did not have the digest, with others
+    bool dropped = false;
+    /// Why. Who has another object than the others may still be the one who is right.
+    std::optional<failure> why;
+
+    void fail(failure const& what, std::chrono::nanoseconds now) {
+        last = what;
+        // 2 s, 4 s, and so on to a minute: it may be well again.
+        using std::chrono::seconds;
+        auto const growing = seconds{std::min(60, 1 << std::min(++failures, 6U))};
+        auto const asked = std::min(what.retry_after.value_or(seconds{0}), seconds{3600});
+        avoid_until = now + std::max(growing, asked);
+        if (asked > seconds{0}) not_before = now + asked;
+    }
+    /// Those that still count. Who asked to be left alone counts as the worst.
+    [[nodiscard]] std::uint32_t failures_at(std::chrono::nanoseconds now) const noexcept {
+        if (now < not_before) return std::numeric_limits<std::uint32_t>::max();
+        return now < avoid_until ? failures : 0;
+    }
+    [[nodiscard]] bool only_differs() const {
+        return dropped && why && why->code == error::mirror_differs;
+    }
+};
+
+/// All of them, in the request's order: its target is number 0.
+class mirrors {
+  public:
+    explicit mirrors(request const& what) {
+        all_.resize(1 + what.mirrors.size());
+        for (std::size_t i = 0; i != all_.size(); ++i) {
+            mirror& m = all_[i];
+            m.target = i == 0 ? what.target : what.mirrors[i - 1];
+            m.shown = m.target.to_string();
+            m.request_number = m.server_number = last_number_++;
+            // What was given for one origin is for no other.
+            if (!same_origin(m.target, what.target)) continue;
+            m.headers = what.headers;
+            if (m.target.userinfo().empty()) m.target.take_userinfo(what.target);
+        }
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return all_.size(); }
+    [[nodiscard]] mirror& operator[](std::size_t i) noexcept { return all_[i]; }
+    [[nodiscard]] mirror const& operator[](std::size_t i) const noexcept { return all_[i]; }
+    [[nodiscard]] auto begin() noexcept { return all_.begin(); }
+    [[nodiscard]] auto end() noexcept { return all_.end(); }
+    [[nodiscard]] auto begin() const noexcept { return all_.begin(); }
+    [[nodiscard]] auto end() const noexcept { return all_.end(); }
+
+    /// A number that no request has had.
+    [[nodiscard]] std::uint32_t next_number() noexcept { return last_number_++; }
+
+    /// The first that has not been given up, other than `i`.
+    [[nodiscard]] std::optional<std::size_t> other_than(std::size_t i) const noexcept {
+        for (std::size_t k = 0; k != all_.size(); ++k)
+            if (k != i && !all_[k].dropped) return k;
+        return std::nullopt;
+    }
+    /// Whether there is one that has failed less often lately.
+    [[nodiscard]] bool is_better_than(std::size_t i, std::chrono::nanoseconds now) const noexcept {
+        for (std::size_t k = 0; k != all_.size(); ++k)
+            if (k != i && !all_[k].dropped && all_[k].failures_at(now) < all_[i].failures_at(now))
+                return true;
+        return false;
+    }
+
+    /// The one that brought all of these bytes; none where several did, or an earlier run.
+    [[nodiscard]] std::optional<std::size_t> bringer_of(segment bytes) const noexcept {
+        for (std::size_t i = 0; i != all_.size(); ++i)
+            if (all_[i].brought.contains(bytes)) return i;
+        return std::nullopt;
+    }
+    /// Nothing of these bytes is in place any more.
+    void forget(segment bytes) {
+        for (mirror& m : all_) m.brought.erase(bytes);
+    }
+    void forget_bytes() noexcept {
+        for (mirror& m : all_) {
+            m.brought.clear();
+            m.took_part = false;
+        }
+    }
+    void forget_all() noexcept {
+        forget_bytes();
+        for (mirror& m : all_) m.known.reset();
+    }
+    /// Room for so many runs of bytes of each, so that none need be made later.
+    void reserve(std::size_t runs) {
+        for (mirror& m : all_) m.brought.reserve(runs);
+    }
+
+  private:
+    std::vector<mirror> all_;
+    std::uint32_t last_number_ = 0;
+};
+
+} // namespace cleave
+
 // ---- cleave/engine/rates.hpp ----
 
 // How long things take and how fast bytes come, where the last few times count for most.
@@ -9509,6 +10998,16 @@ class smooth_rate {
 
 namespace cleave {
 
+/// One of the places that an object was to be had from.
+struct mirror_report {
+    /// Without its secrets.
+    std::string url;
+    /// Bytes that it brought, of those that were wanted.
+    std::uint64_t bytes = 0;
+    /// Why it was given up, or brought nothing; empty where neither is the case.
+    std::optional<failure> dropped;
+};
+
 struct report {
     /// Bytes in place, of those that were wanted; and those of them that an earlier run had left.
     std::uint64_t bytes = 0;
@@ -9546,6 +11045,12 @@ struct report {
     std::uint64_t stale_connections = 0;
     /// Times the download began again from its first byte.
     std::uint64_t restarts = 0;
+    /// TLS handshakes with certificates, and those that a ticket of an earlier one made shorter.
+    std::uint64_t handshakes_full = 0;
+    std::uint64_t handshakes_resumed = 0;
+    /// The places that the object was to be had from, in the order of the request: its target,
+    /// and the mirrors.
+    std::vector<mirror_report> mirrors;
     /// Connections taken over from another download of the session; `connections` has them too.
     std::uint64_t kept_connections = 0;
     /// Times an idle lane took the end of what a slow one held.
@@ -9730,12 +11235,14 @@ class engine {
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
           pacer_(std::move(pacer)), observer_(std::addressof(watching)),
           windows_(positive(windows)), sink_(around.sink), record_every_(around.journal),
-          can_refresh_(around.can_refresh), random_(request_.seed),
+          can_refresh_(around.can_refresh), random_(request_.seed), mirrors_(request_),
+          may_join_(mirrors_.size() > 1 && (pieces().size != 0 || verifier_.wanted())),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
           useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
-        asked_for_ = request_.target.to_string();
-        prepare_request();
+        for (mirror& m : mirrors_) prepare(m);
+        choices_.reserve(mirrors_.size());
+        if (pieces().size != 0) mirrors_.reserve(2 * lanes_.size() + 2);
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
@@ -9769,7 +11276,14 @@ class engine {
     [[nodiscard]] cleave::report& report() noexcept { return report_; }
     [[nodiscard]] cleave::ledger const& ledger() const noexcept { return ledger_; }
     [[nodiscard]] std::vector<lane> const& lanes() const noexcept { return lanes_; }
+    /// With the target and the headers that are in use at the first mirror.
     [[nodiscard]] cleave::request const& request() const noexcept { return request_; }
+    /// Where a lane connects to, and whether it may show there who the caller is: not where another
+    /// led to.
+    [[nodiscard]] url const& target_of(lane_id id) const noexcept { return at(lanes_[id]).target; }
+    [[nodiscard]] bool may_identify(lane_id id) const noexcept {
+        return same_origin(target_of(id), home_);
+    }
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
     /// Everything that is wanted; its end is a guess until the first reply is accepted.
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
@@ -9780,7 +11294,11 @@ class engine {
         checked_runs all = checked_;
         for (lane const& l : lanes_)
             if (auto const run = in_flight(l)) all.insert(*run);
-        return {report_.identity, wanted_, asked_for_, expectation_of(verifier_), all.list()};
+        identity of = report_.identity;
+        // Of what several brought no one's validator says anything: only the digest does.
+        if (joins()) of = {of.size, {}, {}};
+        return {std::move(of), wanted_, mirrors_[joins() ? 0 : in_use_].shown,
+                expectation_of(verifier_), all.list()};
     }
 
   private:
@@ -9790,6 +11308,8 @@ class engine {
     static constexpr instant tick = std::chrono::milliseconds{50};
     static constexpr instant longest_sleep = std::chrono::hours{1};
     static constexpr std::uint32_t tries_of_a_piece = 3;
+
+    static constexpr std::uint32_t most_rounds_alone = 2;
 
     // A piece that came wrong.
     struct suspect {
@@ -9823,6 +11343,7 @@ class engine {
         if (e.failed) return fail(*e.failed);
         if (e.state && fits(*e.state)) {
             recalled_ = *e.state;
+            if (auto const of = mirror_of(e.state->url)) in_use_ = *of;
             wanted_ = recalled_->wanted;
             ledger_.reset(wanted_);
             return check_next();
@@ -9833,16 +11354,19 @@ class engine {
     void on(event::refreshed const& e) {
         refreshing_ = false;
         observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
-        if (e.failed) return fail(*e.failed);
+        if (e.failed) {
+            // Other mirrors may do without.
+            if (!give_up_mirror(0, *e.failed)) fail(*e.failed);
+            return;
+        }
         request_.url_error = e.fresh->url_error;
         request_.valid_for = e.fresh->valid_for;
-        first_.reset();
-        use(e.fresh->target, e.fresh->headers);
+        home_ = e.fresh->target;
+        mirrors_[0].first.reset();
+        use(0, e.fresh->target, e.fresh->headers);
         if (auto wrong = find_request_fault()) return fail(*std::move(wrong));
         use_until();
         wake_parked();
-        // Nobody may be left who waits for it.
-        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
     }
 
     void on(event::connected const& e) {
@@ -9855,6 +11379,9 @@ class engine {
             ++report_.kept_connections;
         else
             connect_time_.add(now_ - l.asked_at);
+        l.proxy = e.about.proxy;
+        if (e.about.handshake == handshake::full) ++report_.handshakes_full;
+        if (e.about.handshake == handshake::resumed) ++report_.handshakes_resumed;
         observer_->on(lane_connected{e.lane, e.kept});
     }
 
@@ -9944,10 +11471,13 @@ class engine {
             if (verifier_.wanted()) hashed_ = delivered_;
             break;
         case job::finish_hash:
-            if (!verifier_.matches(e.digest))
-                return fail(failure::of(error::digest_mismatch, phase::verify));
+            if (!verifier_.matches(e.digest)) {
+                if (!try_alone()) fail(failure::of(error::digest_mismatch, phase::verify));
+                return;
+            }
             report_.digest_verified = true;
             digest_done_ = true;
+            if (one_at_a_time_) name_the_other();
             break;
         case job::sync: synced_ = true; break;
         case job::publish:
@@ -10009,21 +11539,23 @@ class engine {
     [[nodiscard]] std::optional<failure> find_request_fault() const {
         if (request_.url_error) return setup(request_.url_error);
         if (request_.target.empty()) return setup(error::bad_url);
+        for (url const& m : request_.mirrors)
+            if (m.empty()) return setup(error::bad_url);
         if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
         return std::nullopt;
     }
 
-    void prepare_request() {
+    void prepare(mirror& m) {
         if constexpr (learning_verifier<Verifier>) {
             std::string_view const name = "Want-Repr-Digest";
-            std::erase_if(request_.headers,
+            std::erase_if(m.headers,
                           [&](header const& h) { return detail::http_same(h.name, name); });
             if (std::string_view const asks = verifier_.asks(); !asks.empty())
-                request_.with_header(std::string{name}, std::string{asks});
+                m.headers.push_back({std::string{name}, std::string{asks}});
         }
-        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
-        for (header const& h : request_.headers)
-            longest_request_ += h.name.size() + h.value.size() + 4;
+        std::size_t longest = 2048 + 2 * m.target.target().size() + request_.user_agent.size();
+        for (header const& h : m.headers) longest += h.name.size() + h.value.size() + 4;
+        longest_request_ = std::max(longest_request_, longest);
     }
 
     void use_until() noexcept {
@@ -10035,38 +11567,40 @@ class engine {
         use_until_ = from_now(*request_.valid_for - margin);
     }
 
-    // From now on this is asked, by all lanes.
-    void use(url const& target, std::vector<header> headers) {
-        bool const elsewhere = !same_origin(request_.target, target);
-        request_.target = target;
-        request_.headers = std::move(headers);
-        prepare_request();
-        ++request_number_;
-        if (elsewhere) server_number_ = request_number_;
+    // From now on this is asked, by all lanes that ask there.
+    void use(std::size_t where, url const& target, std::vector<header> headers) {
+        mirror& m = mirrors_[where];
+        bool const elsewhere = !same_origin(m.target, target);
+        m.target = target;
+        m.headers = std::move(headers);
+        prepare(m);
+        m.request_number = mirrors_.next_number();
+        if (elsewhere) m.server_number = m.request_number;
+        if (where == 0) {
+            request_.target = m.target;
+            request_.headers = m.headers;
+        }
         // Where nothing is in place there is nothing to compare.
         if (!identity_known_ && !recalled_)
-            for (lane& l : lanes_) l.proven_with = request_number_;
+            for (lane& l : lanes_) l.proven_with = m.request_number;
     }
+    [[nodiscard]] mirror& at(lane const& l) noexcept { return mirrors_[l.mirror]; }
+    [[nodiscard]] mirror const& at(lane const& l) const noexcept { return mirrors_[l.mirror]; }
 
     // ---- redirects ------------------------------------------------------------------------
 
     static constexpr std::uint32_t most_redirects = 10;
 
-    // What was asked before the first redirect.
-    struct first_request {
-        url target;
-        std::vector<header> headers;
-    };
-
     void follow(lane_id id) {
         lane& l = lanes_[id];
         l.used = true;
+        mirror& m = at(l);
         // Another lane may have been led on meanwhile.
-        if (l.asked_with == request_number_) {
+        if (l.asked_with == m.request_number) {
             std::error_code ec;
             response_head const& head = l.reply.head();
-            url const to = redirect_target(request_.target, head, ec);
-            if (!ec && ++redirects_ > most_redirects) ec = error::too_many_redirects;
+            url const to = redirect_target(m.target, head, ec);
+            if (!ec && ++m.redirects > most_redirects) ec = error::too_many_redirects;
             if (ec) {
                 failure what{ec,           cause_of(static_cast<error>(ec.value())),
                              phase::head,  head.status(),
@@ -10074,10 +11608,10 @@ class engine {
                 if (!to.empty()) what.detail = "redirected to " + to.to_string();
                 return lane_failed(id, std::move(what));
             }
-            if (!first_) first_ = first_request{request_.target, request_.headers};
+            if (!m.first) m.first = mirror::first_request{m.target, m.headers};
             // What was given for one origin is for no other.
-            bool const stays = same_origin(request_.target, to);
-            use(to, stays ? request_.headers : std::vector<header>{});
+            bool const stays = same_origin(m.target, to);
+            use(l.mirror, to, stays ? m.headers : std::vector<header>{});
             ++report_.redirects;
         }
         ask_anew(id);
@@ -10086,14 +11620,15 @@ class engine {
     // Where a redirect has led to a URL that does not hold any more, the first one is asked again,
     // once. False: there is no other.
     bool go_back_to_first(lane_id id, failure const& what) {
-        bool const may = first_ && !went_back_ &&
+        mirror& m = at(lanes_[id]);
+        bool const may = m.first && !m.went_back &&
                          (what.kind == cause::renewable || what.code == error::not_found);
         if (!may || what.where != phase::head) return false;
-        if (lanes_[id].asked_with == request_number_) {
-            went_back_ = true;
-            auto first = *std::exchange(first_, std::nullopt);
-            redirects_ = 0;
-            use(first.target, std::move(first.headers));
+        if (lanes_[id].asked_with == m.request_number) {
+            m.went_back = true;
+            auto first = *std::exchange(m.first, std::nullopt);
+            m.redirects = 0;
+            use(lanes_[id].mirror, first.target, std::move(first.headers));
         }
         ask_anew(id);
         return true;
@@ -10145,10 +11680,13 @@ class engine {
         reply_time_.add(now_ - l.asked_at);
         if (is_redirect(l.reply.head().status())) return follow(id);
         admission& a = judged_;
-        admit(l.reply.head(), *l.held, wanted_, known(), a);
+        admit(l.reply.head(), *l.held, wanted_, known(l), a);
         if (a.refused) {
             // What an earlier run left is of another object, or cannot be gone on with.
-            if (recalled_ && is_of_another_object(*a.refused)) return begin_afresh(id);
+            if (recalled_ && is_of_another_object(*a.refused)) {
+                if (joins() && has_other(id)) return lane_failed(id, *std::move(a.refused));
+                return begin_afresh(id);
+            }
             // Some servers refuse any range of an object that they would send whole.
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
                                    a.refused->code == error::range_not_satisfiable;
@@ -10161,16 +11699,18 @@ class engine {
         if (opening) {
             // A range of an object of unknown size: there is nothing to plan.
             if (!a.nothing && a.ranges && !a.object.size) return ask_for_whole(id);
-            if (!learn(a, l.reply.head())) return;
+            if (!learn(id, a, l.reply.head())) return;
         }
+        if (!at(l).known) at(l).known = a.object;
         l.proven_with = l.asked_with;
-        redirects_ = 0;
+        at(l).redirects = 0;
         accept(id, a, opening);
     }
 
-    // What replies are compared with; nothing before the first.
-    [[nodiscard]] identity const* known() const noexcept {
-        if (identity_known_) return &report_.identity;
+    // What a lane's replies are compared with; nothing before the first. Of a mirror that has not
+    // been heard of yet, only the size is known.
+    [[nodiscard]] identity const* known(lane const& l) const noexcept {
+        if (identity_known_) return at(l).known ? std::addressof(*at(l).known) : &sized_;
         return recalled_ ? &recalled_->identity : nullptr;
     }
 
@@ -10198,17 +11738,23 @@ class engine {
     }
 
     // The first accepted reply: now it is known what the object is. False: it cannot be had.
-    bool learn(admission const& a, response_head const& head) {
+    bool learn(lane_id id, admission const& a, response_head const& head) {
+        if (auto const size = size_told(a); size && !pieces_fit(*size) && has_other(id)) {
+            lane_failed(id, failure::of(error::mirror_differs, phase::head,
+                                        "it has " + std::to_string(*size) + " bytes"));
+            return false;
+        }
         if constexpr (learning_verifier<Verifier>) {
             // It is of the whole object (RFC 9530, section 3), and tells nothing of a part.
             auto const ec =
                 verifier_.learn(request_.part ? std::string{} : joined(head, "Repr-Digest"));
             if (ec) {
-                fail({ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}});
+                failure why{ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}};
+                if (!give_up_mirror(lanes_[id].mirror, why)) fail(std::move(why));
                 return false;
             }
         }
-        report_.identity = a.object;
+        report_.identity = at(lanes_[id]).known.emplace(a.object);
         report_.ranges = a.ranges;
         if (report_.to_first_reply == instant{0}) report_.to_first_reply = now_ - started_at_;
         identity_known_ = true;
@@ -10241,7 +11787,9 @@ class engine {
 
     // The object's size, however it came to be known. False: it cannot be had.
     bool learn_size(std::uint64_t size) {
-        report_.identity.size = size;
+        report_.identity.size = sized_.size = size;
+        for (mirror& m : mirrors_)
+            if (m.known) m.known->size = size;
         if (size > request_.max_size) {
             fail(too_large("the object has ", size));
             return false;
@@ -10424,6 +11972,9 @@ class engine {
             if (journal_ && ranged_) checked_.insert({*arrived, crc});
             l.left = arrived->last == max_offset ? std::nullopt : l.left->from(arrived->last + 1);
             l.bytes += bytes;
+            at(l).bytes += bytes;
+            at(l).took_part = true;
+            if (mirrors_.size() > 1 && pieces().size != 0) at(l).brought.insert(*arrived);
             report_.bytes += bytes;
             received_ += bytes;
             // Starting again from the first byte is progress only beyond what was reached before.
@@ -10454,10 +12005,12 @@ class engine {
     // The server is there: whoever waited for that goes on.
     void got_bytes(lane const& by) noexcept {
         last_byte_at_ = now_;
+        mirror& m = at(by);
+        m.failures = 0;
         // Those that come after all by way of an old request say nothing for the fresh one.
-        if (!refreshing_ && by.asked_with == request_number_) {
-            refreshed_ = 0;
-            went_back_ = false;
+        if (!refreshing_ && by.asked_with == m.request_number) {
+            if (by.mirror == 0) refreshed_ = 0;
+            m.went_back = false;
         }
         if (std::exchange(fruitless_, false)) wake_parked();
     }
@@ -10518,8 +12071,8 @@ class engine {
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.kind == cause::passing &&
                            what.code != error::head_timeout && what.code != error::closed_in_head;
-        bool const renewable = what.kind == cause::renewable && can_refresh_;
-        bool const outdated = renewable && l.asked_with != request_number_;
+        bool const renewable = what.kind == cause::renewable && can_refresh_ && l.mirror == 0;
+        bool const outdated = renewable && l.asked_with != at(l).request_number;
         release(id);
         if (ended_) return;
         if (read_whole)
@@ -10533,15 +12086,26 @@ class engine {
             ++report_.stale_connections;
             return connect(id);
         }
-        if (pointless(what.kind) && !renewable) {
+        bool const without_ranges = joins() && is_about_ranges(what.code) && has_other(id);
+        if ((pointless(what.kind) && !renewable) || without_ranges) {
             if (read_whole) drop_connection(id);
             return give_in(id, std::move(what));
         }
         if (is_refusal(what)) ++refusals_;
 
         std::uint64_t const brought = std::exchange(l.attempt_bytes, 0);
+        if (brought == 0) {
+            fruitless_ = true;
+            at(l).fail(what, now_);
+            // Before it waits for this one, it asks another that has failed less.
+            if (joins() && !renewable && mirrors_.is_better_than(l.mirror, now_)) {
+                ++report_.retries;
+                if (read_whole) drop_connection(id);
+                tell_failure(id, what, next_step::other_mirror, std::chrono::nanoseconds{0});
+                return connect(id);
+            }
+        }
         l.tries = brought != 0 ? 1 : l.tries + 1;
-        if (brought == 0) fruitless_ = true;
         // Somebody has asked for a fresh request already, or it has come.
         if (renewable && refreshing_) return park(id, read_whole);
         if (outdated) return go_on_with(id, read_whole);
@@ -10669,9 +12233,15 @@ class engine {
         use_until_.reset();
         actions_.push_back(action::refresh{});
     }
+    // Only the request of the first mirror can be had afresh.
+    [[nodiscard]] bool asks_first() const noexcept { return joins() || in_use_ == 0; }
+    [[nodiscard]] bool waits_for_refresh(std::size_t where) const noexcept {
+        return refreshing_ && (where == 0 || !joins());
+    }
     // Before the request in use is refused, where it is known when that will be.
     void refresh_in_time() {
-        if (!use_until_ || now_ < *use_until_ || refreshing_ || all_there()) return;
+        if (!use_until_ || now_ < *use_until_ || refreshing_ || all_there() || !asks_first())
+            return;
         use_until_.reset();
         failure const soon = failure::of(error::request_expires, phase::setup);
         if (ask_rule(soon, 1, 0).is == renewal::answer::fresh_request) refresh();
@@ -10681,6 +12251,7 @@ class engine {
 
     // Another attempt of the kind would not do.
     void give_in(lane_id id, failure what) {
+        if (go_elsewhere(id, what)) return;
         bool const changed = what.kind == cause::identity_changed;
         bool const begun = delivered_ != 0 || running_job_ == job::deliver || winding_up_;
         // Nothing of this run is lost.
@@ -10701,6 +12272,14 @@ class engine {
             what.detail = "it changed " + std::to_string(report_.new_versions + 1) +
                           " times, the last time: " + what.message();
             what.code = error::object_unstable;
+        }
+        if (mirrors_.size() > 1 && is_of_server(what) && !has_other(id)) {
+            mirror& last = at(lanes_[id]);
+            last.dropped = true;
+            last.why = what;
+            what.detail = "none of " + std::to_string(mirrors_.size()) +
+                          " mirrors is left, the last was " + last.shown +
+                          (what.detail.empty() ? "" : ", " + what.detail);
         }
         fail(std::move(what));
     }
@@ -10762,6 +12341,8 @@ class engine {
         suspects_.clear();
         report_.bytes = report_.bytes_resumed = 0;
         hashed_ = best_ = 0;
+        sized_.size.reset();
+        mirrors_.forget_all();
     }
     void set_all_aside() {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
@@ -10774,6 +12355,190 @@ class engine {
         }
     }
 
+    // ---- mirrors --------------------------------------------------------------------------
+
+    // Whether bytes of several mirrors are joined: where something was given beforehand that tells
+    // in the end, or piece by piece, that they are of one object. Else one is used at a time.
+    [[nodiscard]] bool joins() const noexcept { return may_join_ && !one_at_a_time_; }
+    // Whether only `in_use_` is asked: what an earlier run left there is gone on with by its
+    // validator, too.
+    [[nodiscard]] bool asks_one() const noexcept {
+        return !joins() || (recalled_ && recalled_->identity.validator.is != validator::kind::none);
+    }
+    [[nodiscard]] bool has_other(lane_id id) const noexcept {
+        return mirrors_.other_than(lanes_[id].mirror).has_value();
+    }
+
+    // Which one this lane asks next.
+    [[nodiscard]] std::uint32_t choose(lane const& next) noexcept {
+        if (asks_one()) return static_cast<std::uint32_t>(in_use_);
+        choices_.clear();
+        for (std::size_t i = 0; i != mirrors_.size(); ++i) {
+            mirror const& m = mirrors_[i];
+            if (!m.dropped && !waits_for_refresh(i))
+                choices_.push_back({lanes_at(i, next), m.rate, m.failures_at(now_), i});
+        }
+        if (choices_.empty()) return static_cast<std::uint32_t>(in_use_);
+        // Of a server that speaks TLS and has not been met, one lane brings a ticket for the
+        // others.
+        bool const met =
+            std::ranges::any_of(choices_, [&](mirror_state const& c) { return !is_being_met(c); });
+        if (met) std::erase_if(choices_, [&](mirror_state const& c) { return is_being_met(c); });
+        if (choices_.size() == 1) return static_cast<std::uint32_t>(choices_[0].index);
+        return static_cast<std::uint32_t>(
+            choices_[choose_mirror(lane_rule_, std::span<mirror_state const>{choices_})].index);
+    }
+    [[nodiscard]] bool is_being_met(mirror_state const& c) const noexcept {
+        mirror const& m = mirrors_[c.index];
+        return c.lanes != 0 && !m.known && m.target.scheme() == "https";
+    }
+    [[nodiscard]] std::uint32_t lanes_at(std::size_t where, lane const& but) const noexcept {
+        return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, [&](lane const& l) {
+            return &l != &but && l.mirror == where && is_running(l);
+        }));
+    }
+    // Whether a lane that has nothing to do would do better elsewhere.
+    [[nodiscard]] bool should_move(lane const& l) noexcept {
+        if (!joins()) return l.mirror != in_use_;
+        if (at(l).dropped) return true;
+        std::uint32_t const to = choose(l);
+        if (to == l.mirror || at(l).rate <= 0) return false;
+        // One that nobody asks may turn out to be the better one.
+        bool const untried = mirrors_[to].rate <= 0 && lanes_at(l.mirror, l) != 0;
+        return untried || mirrors_[to].rate > 2 * at(l).rate;
+    }
+
+    // What was asked there is owed again, and asked of others.
+    void drop_mirror(std::size_t where, failure const& why) {
+        mirror& m = mirrors_[where];
+        if (std::exchange(m.dropped, true)) return;
+        m.why = why;
+        if (where == 0) use_until_.reset();
+        observer_->on(mirror_dropped{static_cast<std::uint32_t>(where), m.shown, why});
+        for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) {
+            lane& l = lanes_[i];
+            if (l.mirror != where || !is_running(l)) continue;
+            if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
+            release(i);
+            drop_connection(i);
+        }
+    }
+
+    [[nodiscard]] static bool is_of_server(failure const& what) noexcept {
+        return (what.where == phase::connect || what.where == phase::head ||
+                what.where == phase::body) &&
+               what.kind != cause::storage && what.kind != cause::cancelled;
+    }
+    // Whether it is too late to begin again.
+    [[nodiscard]] bool handed_on() const noexcept {
+        return delivered_ != 0 || running_job_ == job::deliver || winding_up_;
+    }
+
+    // Where one mirror will not do, another may. False: there is none, or nothing to be gained.
+    bool go_elsewhere(lane_id id, failure const& what) {
+        if (!is_of_server(what)) return false;
+        std::size_t const where = lanes_[id].mirror;
+        failure why = what;
+        if (may_join_ && what.kind == cause::identity_changed) why.code = error::mirror_differs;
+        if (!can_do_without(where, why)) return false;
+        tell_failure(id, what, next_step::other_mirror, std::nullopt);
+        return give_up_mirror(where, why);
+    }
+    [[nodiscard]] bool can_do_without(std::size_t where, failure const& why) const noexcept {
+        // Which version is wanted is not for us to say.
+        if (!may_join_ && why.kind == cause::identity_changed) return false;
+        if (mirrors_.other_than(where)) return joins() || !handed_on();
+        // Those that have another object than the first one asked may be right. They are asked
+        // alone, and not often.
+        bool const any = why.code == error::mirror_differs ||
+                         std::ranges::any_of(mirrors_, &mirror::only_differs);
+        return may_join_ && any && !handed_on() && rounds_alone_ != most_rounds_alone;
+    }
+
+    // It is not asked any more. False, and nothing done: where it cannot be done without.
+    bool give_up_mirror(std::size_t where, failure const& why) {
+        if (!can_do_without(where, why)) return false;
+        auto const other = mirrors_.other_than(where);
+        // What was begun without ranges, or by its validator alone, is begun again elsewhere.
+        bool const anew = asks_one() || (!ranged_ && !handed_on());
+        drop_mirror(where, why);
+        if (ended_) return true;
+        begin_lanes_anew();
+        if (!other)
+            ask_alone();
+        else if (anew)
+            begin_at(*other);
+        return true;
+    }
+
+    // Nobody has failed yet at those that are left.
+    void begin_lanes_anew() noexcept {
+        for (lane& l : lanes_) {
+            if (l.is == lane::state::ended) l.is = lane::state::idle;
+            l.tries = 0;
+            l.attempt_bytes = 0;
+        }
+        given_up_ = 0;
+        wake_parked();
+    }
+
+    // Where only one is asked at a time, this one. What is in place is another's.
+    void begin_at(std::size_t where) {
+        in_use_ = where;
+        ranged_ = true;
+        set_all_aside();
+        if (identity_known_ || recalled_) {
+            report_.bytes_twice += report_.bytes;
+            if (report_.bytes != 0) ++report_.restarts;
+            identity_known_ = false;
+            winding_up_ = false;
+            forget_what_is_there();
+        }
+        connect(opener);
+    }
+
+    void ask_alone() {
+        for (mirror& m : mirrors_)
+            if (m.only_differs()) m.dropped = false;
+        ++rounds_alone_;
+        one_at_a_time_ = true;
+        begin_lanes_anew();
+        begin_at(*mirrors_.other_than(mirrors_.size()));
+    }
+
+    // The digest of all bytes is wrong. Where only one mirror brought them it is the one; where
+    // several did, each may be asked alone, as often as that is worth the traffic.
+    bool try_alone() {
+        if (mirrors_.size() == 1 || delivered_ != 0 || rounds_alone_ == most_rounds_alone)
+            return false;
+        std::size_t who = 0;
+        std::size_t bringers = 0;
+        for (std::size_t i = 0; i != mirrors_.size(); ++i) {
+            if (!mirrors_[i].took_part) continue;
+            mirrors_[i].suspected = true;
+            who = i;
+            ++bringers;
+        }
+        if (bringers == 1 && report_.bytes_resumed == 0)
+            drop_mirror(who, failure::of(error::digest_mismatch, phase::verify));
+        if (!mirrors_.other_than(mirrors_.size()) &&
+            std::ranges::none_of(mirrors_, &mirror::only_differs))
+            return false;
+        ask_alone();
+        return true;
+    }
+
+    // This one was right, so that of those that brought wrong bytes together it was another.
+    void name_the_other() {
+        mirrors_[in_use_].suspected = false;
+        std::optional<std::size_t> other;
+        for (std::size_t i = 0; i != mirrors_.size(); ++i) {
+            if (!mirrors_[i].suspected || mirrors_[i].dropped) continue;
+            if (std::exchange(other, i)) return;
+        }
+        if (other) drop_mirror(*other, failure::of(error::digest_mismatch, phase::verify));
+    }
+
     // ---- an earlier run -------------------------------------------------------------------
 
     // Whether a journal may hold anything of this download: it must be possible to go on in the
@@ -10781,7 +12546,7 @@ class engine {
     [[nodiscard]] bool may_resume() const noexcept {
         return journal_ && ranged_ && identity_known_ && !empty_ && !data_lost_ &&
                report_.identity.size &&
-               (report_.identity.validator.is != validator::kind::none ||
+               ((report_.identity.validator.is != validator::kind::none && !joins()) ||
                 expectation_of(verifier_) != 0);
     }
 
@@ -10797,7 +12562,12 @@ class engine {
         if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
         if (same_digest(left)) return true;
         return (expectation_of(verifier_) == 0 || left.expectation == 0) &&
-               left.url == asked_for_ && left.identity.validator.is != validator::kind::none;
+               left.identity.validator.is != validator::kind::none && mirror_of(left.url);
+    }
+    [[nodiscard]] std::optional<std::size_t> mirror_of(std::string_view shown) const noexcept {
+        for (std::size_t i = 0; i != mirrors_.size(); ++i)
+            if (mirrors_[i].shown == shown) return i;
+        return std::nullopt;
     }
     [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
         return left.expectation != 0 && left.expectation == expectation_of(verifier_);
@@ -10838,11 +12608,12 @@ class engine {
             return connect(opener);
         }
         // Each lane's first bytes are compared with what was there before.
-        ++request_number_;
+        for (mirror& m : mirrors_) m.request_number = mirrors_.next_number();
         if (same_digest(*recalled_)) {
             if (ledger_.complete()) {
                 // The digest will tell: nobody need be asked.
                 report_.identity = recalled_->identity;
+                sized_.size = recalled_->identity.size;
                 identity_known_ = open_wanted_ = true;
                 return resume();
             }
@@ -10940,6 +12711,7 @@ class engine {
         report_.bytes = report_.bytes_resumed = 0;
         ledger_.reset(wanted_);
         checked_.clear();
+        mirrors_.forget_bytes();
         hashed_ = 0;
         resumed_ = opening_ = sink_ready_ = false;
         open_wanted_ = true;
@@ -10970,7 +12742,9 @@ class engine {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
         // Not when it stands: until then the request may have become another.
-        l.connected_to = server_number_;
+        l.mirror = choose(l);
+        l.proxy = nullptr;
+        l.connected_to = at(l).server_number;
         l.asked_at = now_;
         l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
@@ -11056,10 +12830,10 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
             if (l.is != lane::state::ready) continue;
-            if (paused_ || refreshing_) {
+            if (paused_ || waits_for_refresh(l.mirror)) {
                 // Nothing is asked for.
-            } else if (l.connected_to != server_number_) {
-                // Others are at the server that the fresh request leads to.
+            } else if (l.connected_to != at(l).server_number || should_move(l)) {
+                // Others are at the server that the fresh request leads to, or at a better one.
                 drop_connection(i);
                 connect(i);
             } else if (!identity_known_) {
@@ -11172,15 +12946,17 @@ class engine {
         what.bytes.first -= l.sample;
         l.held = what;
         l.asked_at = now_;
-        l.asked_with = request_number_;
+        mirror const& m = at(l);
+        l.asked_with = m.request_number;
         l.reply.reset();
         l.request.reserve(longest_request_);
         write_request_head(l.request,
-                           {.target = request_.target,
+                           {.target = m.target,
                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = comparable() ? &known()->validator : nullptr,
-                            .headers = request_.headers,
-                            .user_agent = request_.user_agent});
+                            .if_range = comparable(l) ? &known(l)->validator : nullptr,
+                            .headers = m.headers,
+                            .user_agent = request_.user_agent,
+                            .proxy = l.proxy});
         look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
@@ -11191,14 +12967,14 @@ class engine {
 
     // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
     // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
-    [[nodiscard]] bool comparable() const noexcept {
-        return known() != nullptr && known()->weak_etag.empty();
+    [[nodiscard]] bool comparable(lane const& l) const noexcept {
+        return known(l) != nullptr && known(l)->weak_etag.empty();
     }
 
     // How many bytes before `first` the lane asks for as well, to compare them with those in place:
     // after a fresh request, or of an earlier run. Pieces are proven anyway.
     [[nodiscard]] std::uint64_t sample_before(lane const& l, std::uint64_t first) const noexcept {
-        if (l.proven_with == request_number_ || first == 0 || !sink_.readable ||
+        if (l.proven_with == at(l).request_number || first == 0 || !sink_.readable ||
             sink_.window != 0 || pieces().size != 0)
             return 0;
         auto const run = ledger_.committed().find(first - 1);
@@ -11207,7 +12983,10 @@ class engine {
 
     // Connects as many lanes as the rule allows and the work is worth.
     void start_lanes() {
-        if (paused_ || refreshing_ || (all_quiet() && running() != 0)) return;
+        bool const refreshes = refreshing_ && !(joins() && mirrors_.other_than(0));
+        if (paused_ || refreshes || (all_quiet() && running() != 0)) return;
+        // Whoever was to ask what the object is may have been sent away with others.
+        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
         std::uint32_t const most = lanes_worth_having();
         std::uint32_t now_running = running();
         for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
@@ -11224,6 +13003,8 @@ class engine {
             // The others connect while the opening request is on its way, but not before: a server
             // that cannot be reached is not asked eight times.
             if (lanes_[opener].is != lane::state::requesting) return 1;
+            // What comes with its first bytes makes the others' handshakes shorter.
+            if (target_of(opener).scheme() == "https") return 1;
             return static_cast<std::uint32_t>(
                 std::min<std::uint64_t>(want, plan_at_most(planner_)));
         }
@@ -11265,11 +13046,18 @@ class engine {
         holdings_.clear();
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
-            if (!l.left || l.thief || l.is_hedged) continue;
+            if (!l.left || l.thief || l.is_hedged || is_on_trial(l)) continue;
             if (auto const held = what_is_held(i, typical, l.is != lane::state::admitted))
                 holdings_.push_back(*held);
         }
         return find_theft(holdings_, as_thief(id, typical), hedgeable(), windows_.stealing);
+    }
+
+    // Who brings a piece that was wrong brings it whole, so that it is known who was wrong.
+    [[nodiscard]] bool is_on_trial(lane const& l) const noexcept {
+        return mirrors_.size() > 1 && std::ranges::any_of(suspects_, [&](suspect const& s) {
+                   return l.left->common(s.piece).has_value();
+               });
     }
 
     // So that no lane need look for its partner among all the others.
@@ -11472,24 +13260,35 @@ class engine {
             if (right) {
                 if (known != suspects_.end()) suspects_.erase(known);
                 ledger_.prove(proving_);
+                mirrors_.forget(proving_);
                 return;
             }
-            if (!ranged_)
-                return fail(failure::of(error::digest_mismatch, phase::verify,
-                                        "piece " + std::to_string(index) + ", bytes " +
-                                            to_string(proving_) +
-                                            ", and the server sends no ranges to get it again"));
+            std::string const which =
+                "piece " + std::to_string(index) + ", bytes " + to_string(proving_);
+            failure const wrong = failure::of(error::digest_mismatch, phase::verify, which);
+            // Another mirror may have it right.
+            auto const by = mirrors_.size() > 1 ? mirrors_.bringer_of(proving_) : std::nullopt;
+            bool const blamed = by && joins() && mirrors_.other_than(*by);
+            if (!ranged_) {
+                if (by && give_up_mirror(*by, wrong)) return;
+                return fail(
+                    failure::of(error::digest_mismatch, phase::verify,
+                                which + ", and the server sends no ranges to get it again"));
+            }
+            if (blamed) drop_mirror(*by, wrong);
             suspect& s = known != suspects_.end() ? *known : suspects_.emplace_back(proving_);
-            if (++s.tries == tries_of_a_piece)
+            if (!blamed && ++s.tries == tries_of_a_piece) {
+                if (by && give_up_mirror(*by, wrong)) return;
                 return fail(failure::of(error::digest_mismatch, phase::verify,
-                                        "piece " + std::to_string(index) + ", bytes " +
-                                            to_string(proving_) + ", came wrong " +
-                                            std::to_string(tries_of_a_piece) + " times"));
+                                        which + ", came wrong " + std::to_string(tries_of_a_piece) +
+                                            " times"));
+            }
             ++report_.pieces_failed;
             report_.bytes_twice += proving_.size();
             report_.bytes -= proving_.size();
             ledger_.reject(proving_);
             checked_.erase(proving_);
+            mirrors_.forget(proving_);
             observer_->on(piece_failed{index, proving_});
         }
     }
@@ -11545,7 +13344,7 @@ class engine {
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
-            if (refreshing_ || another_finds_out(id)) {
+            if (waits_for_refresh(l.mirror) || another_finds_out(id)) {
                 park(id, l.stays);
                 break;
             }
@@ -11591,7 +13390,7 @@ class engine {
             if (progress_at_) no_later(*progress_at_);
             if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
-            if (use_until_ && !refreshing_) no_later(*use_until_);
+            if (use_until_ && !refreshing_ && asks_first()) no_later(*use_until_);
             if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
                 (arrived() != recorded_ || std::ranges::any_of(lanes_, is_receiving)))
                 no_later(after(recorded_at_, record_every_.time));
@@ -11630,13 +13429,15 @@ class engine {
     }
 
     // The longer it is since the last time, the more it counts.
-    void sample_rate(lane& l) const noexcept {
+    void sample_rate(lane& l) noexcept {
         double const past = in_seconds(now_ - l.sampled_at);
         if (past <= 0) return;
         std::uint64_t const bytes = l.bytes + l.in_place;
         double const rate = static_cast<double>(bytes - l.sampled) / past;
         double const weight = l.rate <= 0 ? 1 : 1 - std::exp(-past / 0.2);
         l.rate += weight * (rate - l.rate);
+        double& all = at(l).rate;
+        all += (all <= 0 ? 1 : 0.2) * (l.rate - all);
         l.sampled = bytes;
         l.sampled_at = now_;
     }
@@ -11749,9 +13550,18 @@ class engine {
         report_.elapsed = now_ - started_at_;
         report_.lanes = static_cast<std::uint32_t>(
             std::ranges::count_if(lanes_, [](lane const& l) { return l.bytes != 0; }));
+        tell_of_mirrors();
         observer_->on(download_ended{report_.failed ? std::addressof(*report_.failed) : nullptr,
                                      report_.bytes, report_.elapsed});
         actions_.push_back(action::finish{});
+    }
+
+    void tell_of_mirrors() {
+        report_.mirrors.clear();
+        for (mirror const& m : mirrors_) {
+            auto const& why = m.dropped ? m.why : m.bytes == 0 ? m.last : std::nullopt;
+            report_.mirrors.push_back({m.shown, m.bytes, why});
+        }
     }
 
     void close_all() {
@@ -11799,6 +13609,15 @@ class engine {
     bool can_refresh_ = false;
     std::uint64_t random_;
 
+    cleave::mirrors mirrors_;
+    url home_ = request_.target; // what the caller's credentials are for
+    bool may_join_ = false;
+    std::size_t in_use_ = 0; // where one mirror is asked at a time
+    bool one_at_a_time_ = false;
+    std::uint32_t rounds_alone_ = 0;
+    identity sized_;                    // of a mirror not heard of: only the size is known
+    std::vector<mirror_state> choices_; // kept, so that no memory is needed later
+
     segment wanted_{0, max_offset};
     cleave::ledger ledger_;
     std::vector<lane> lanes_;
@@ -11819,14 +13638,8 @@ class engine {
     // Going on after failures.
     bool fruitless_ = false; // no byte has come since a lane failed that had brought none
     bool refreshing_ = false;
-    std::uint32_t refreshed_ = 0;      // since the last byte
-    std::uint32_t request_number_ = 0; // goes up with every fresh request
-    std::uint32_t server_number_ = 0;  // the first of them that led to the present server
+    std::uint32_t refreshed_ = 0; // since the last byte
     std::optional<instant> use_until_;
-    std::string asked_for_; // by the caller, without its secrets
-    std::optional<first_request> first_;
-    std::uint32_t redirects_ = 0; // in a row
-    bool went_back_ = false;      // since the last byte
     instant last_byte_at_{0};
 
     // What an earlier run left, until a reply confirms it; and what another one could go on with.
@@ -12011,10 +13824,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     static_assert(byte_connector<connector_type, strand_type>);
 
-    // Memory that only the system may fill needs a stream that has the system do it.
-    static constexpr bool fills_directly = !Sink::traits.system_filled || requires {
-        requires stream_type::read_by_system;
-    };
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
@@ -12184,17 +13993,30 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::connect const& a) {
         // A redirect may have led to where this connector cannot go.
-        if (auto const ec = connector_.check(engine_.request().target)) {
-            auto const& to = engine_.request().target;
-            return lane_failed(a.lane, ec, phase::connect, "connecting to " + to.to_string());
-        }
+        url const& target = engine_.target_of(a.lane);
+        if (auto const ec = connector_.check(target))
+            return lane_failed(a.lane, ec, phase::connect, "connecting to " + target.to_string());
+        identify(lanes_[a.lane].stream, engine_.may_identify(a.lane));
         lanes_[a.lane].stream.async_connect(
-            engine_.request().target,
-            for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
-                if (!ec) return op.tell(event::connected{id, was_kept(op.lanes_[id].stream)});
-                auto const& to = op.engine_.request().target;
-                op.lane_failed(id, ec, phase::connect, "connecting to " + to.host_field());
+            target, for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
+                if (!ec) return op.connected(id);
+                op.lane_failed(id, ec, phase::connect, op.connecting_to(op.engine_.target_of(id)));
             }));
+    }
+
+    // For messages.
+    [[nodiscard]] std::string connecting_to(url const& to) {
+        std::string text = "connecting to " + to.host_field();
+        if constexpr (requires { std::string{connector_.by_way_of(to)}; }) {
+            if (std::string const way = connector_.by_way_of(to); !way.empty())
+                text += " by way of " + way;
+        }
+        return text;
+    }
+
+    void connected(lane_id id) {
+        stream_type const& s = lanes_[id].stream;
+        tell(event::connected{id, was_kept(s), facts_of(s)});
     }
 
     void perform(action::send const& a) {
@@ -12368,9 +14190,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // When it is known what is to be hashed.
     void make_hashers() {
         auto const& v = engine_.verifier();
-        if (!hasher_) hasher_.emplace(v.make_hasher());
+        hasher_.emplace(v.make_hasher());
         if constexpr (piece_verifier<verifier_type>) {
-            if (!piece_hasher_) piece_hasher_.emplace(v.make_piece_hasher());
+            piece_hasher_.emplace(v.make_piece_hasher());
         }
     }
 
@@ -12454,7 +14276,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
             if (l.budget-- <= 0) return take_turns(id);
-            bool const direct = fills_directly && l.framing.is != body_framing::kind::chunked &&
+            bool const direct = fills_directly(l) && l.framing.is != body_framing::kind::chunked &&
                                 l.skip_left == 0 && l.placed != l.window.grant.size();
             std::error_code ec;
             std::error_code sink_error;
@@ -12467,6 +14289,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (ec == asio::error::eof) return stream_ended(id);
             if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
         }
+    }
+
+    // Memory that only the system may fill needs a stream that has the system do it.
+    [[nodiscard]] static bool fills_directly(lane_type const& l) noexcept {
+        return !Sink::traits.system_filled || reads_by_system(l.stream);
     }
 
     [[nodiscard]] failure receive_failure(std::error_code ec) {
@@ -12965,7 +14792,6 @@ class download_for final : handler_holder<Executor, Handler>,
 // Includes no OpenSSL header; `cleave.hpp` adds digests.
 
 #include <asio/async_result.hpp>
-#include <asio/basic_waitable_timer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 
@@ -13116,7 +14942,7 @@ struct policies {
             std::move(o), std::move(connect), std::move(journal), std::move(source),
             std::move(background));
     }
-    /// Streams to servers: `tcp_connector`, or your own.
+    /// Streams to servers: `tcp_connector`, `tls_connector`, or your own.
     template <class C>
         requires byte_connector<C, asio::any_io_executor>
     [[nodiscard]] auto with_connector(C c) && {
@@ -13186,6 +15012,9 @@ struct policies {
 ///
 ///     cleave::session s{10_MB};
 ///     cleave::download(url, path, s.policies().with_lanes(cleave::fixed_lanes{4}));
+///
+/// For https: `s.policies().with_connector(cleave::tls_connector{settings, s.pool()})`, of one
+/// connector whose copies are given to each download.
 class session {
   public:
     /// `bytes_a_second`: of all downloads together; 0 for no limit.

@@ -52,6 +52,8 @@ constexpr row rows[] = {
     {error::window_too_small, 119, cause::configuration},
     {error::pieces_do_not_match_size, 120, cause::configuration},
     {error::sink_cannot_restart, 121, cause::configuration},
+    {error::bad_proxy, 122, cause::configuration},
+    {error::proxy_unsupported, 123, cause::configuration},
 
     {error::malformed_head, 200, cause::protocol},
     {error::head_too_large, 201, cause::protocol},
@@ -81,6 +83,7 @@ constexpr row rows[] = {
     {error::digest_mismatch, 402, cause::permanent},
     {error::bytes_differ, 403, cause::identity_changed},
     {error::object_unstable, 404, cause::identity_changed},
+    {error::mirror_differs, 405, cause::identity_changed},
 
     {error::redirected, 500, cause::permanent},
     {error::unauthorized, 501, cause::renewable},
@@ -107,6 +110,9 @@ constexpr row rows[] = {
     {error::closed_in_head, 605, cause::passing},
     {error::closed_in_body, 606, cause::passing},
     {error::name_not_resolved, 607, cause::passing},
+    {error::proxy_failed, 608, cause::passing},
+    {error::proxy_refused, 609, cause::permanent},
+    {error::bad_proxy_reply, 610, cause::protocol},
 
     {error::target_is_directory, 700, cause::storage},
     {error::target_not_regular, 701, cause::storage},

@@ -214,6 +214,71 @@ TEST_CASE("no URL holds a space, a control character, a backslash or a byte beyo
     }
 }
 
+TEST_CASE("userinfo is set from a name and a password as they are") {
+    struct row {
+        std::string user, password, userinfo;
+    };
+    row const rows[] = {
+        {"u", "p", "u:p"},
+        {"", "", ":"},
+        {"Az09", "", "Az09:"},
+        {"", "Az09", ":Az09"},
+        {"a b", "c@d/e?f#g", "a%20b:c%40d%2Fe%3Ff%23g"},
+        {"50%", "%41", "50%25:%2541"},
+        {"u", "a:b:", "u:a%3Ab%3A"},
+        {"\xc3\xa4", "\x80\xff", "%C3%A4:%80%FF"},
+        {"-._~", "!\"\\", "%2D%2E%5F%7E:%21%22%5C"},
+    };
+    for (row const& r : rows) {
+        INFO(r.userinfo);
+        url u = read("https://old:one@h:81/x?y");
+        std::error_code ec = error::cancelled;
+        u.set_userinfo(r.user, r.password, ec);
+        CHECK_FALSE(ec);
+        CHECK(u.userinfo() == r.userinfo);
+        // Nothing else has changed, and it is what a URL may say.
+        CHECK(u == read("https://" + r.userinfo + "@h:81/x?y"));
+    }
+}
+
+TEST_CASE("userinfo of any bytes but controls is what it decodes to, and none else is set (I01)") {
+    for (int byte = 0; byte < 256; ++byte) {
+        bool const control = byte < 0x20 || byte == 0x7f;
+        std::string const text = "a" + std::string(1, static_cast<char>(byte)) + "b";
+        for (bool const in_name : {true, false}) {
+            INFO(byte);
+            url u = read("http://o:n@h/");
+            url const before = u;
+            std::error_code ec;
+            u.set_userinfo(in_name ? text : "u", in_name ? "p" : text, ec);
+            if (control || (in_name && byte == ':')) {
+                CHECK(ec == error::bad_url);
+                CHECK(u == before);
+            } else {
+                CHECK_FALSE(ec);
+                CHECK(cleave::detail::url_decode(u.userinfo()) ==
+                      (in_name ? text + ":p" : "u:" + text));
+            }
+        }
+    }
+}
+
+TEST_CASE("an empty URL has no userinfo to be set") {
+    url none;
+    std::error_code ec;
+    none.set_userinfo("u", "p", ec);
+    CHECK(ec == error::bad_url);
+    CHECK(none == url{});
+}
+
+TEST_CASE("userinfo is taken over as it is, and nothing else is") {
+    url u = read("https://h/x");
+    u.take_userinfo(read("https://us%20er:pw@h/y"));
+    CHECK(u == read("https://us%20er:pw@h/x"));
+    u.take_userinfo(read("https://h/y"));
+    CHECK(u == read("https://h/x"));
+}
+
 TEST_CASE("a URL that is shown holds no secrets (I08)") {
     std::string const shown =
         read("https://user:secret1@h/x?token=secret2&sig=secret3#secret4").to_string();

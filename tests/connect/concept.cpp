@@ -4,10 +4,13 @@
 // wrong.
 #include <support/catch.hpp>
 
+#include <support/line_route.hpp>
 #include <support/memory_network.hpp>
 
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/tcp.hpp>
+#include <cleave/connect/tls.hpp>
+#include <cleave/http/request_head.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/io_context.hpp>
@@ -159,6 +162,8 @@ struct classifies_own_errors_only : least {
 TEST_CASE("byte_stream: what is one") {
     STATIC_REQUIRE(byte_stream<least_stream>);
     STATIC_REQUIRE(byte_stream<cleave::tcp_stream<executor>>);
+    STATIC_REQUIRE(byte_stream<cleave::tls_stream<executor>>);
+    STATIC_REQUIRE(byte_stream<cleave::tls_stream<executor, cleave_test::line_route>>);
     STATIC_REQUIRE(byte_stream<cleave_test::memory_stream<executor>>);
 }
 
@@ -181,6 +186,9 @@ TEST_CASE("keeps: what is a stream that does") {
     STATIC_REQUIRE(keeps<least_keeping>);
     STATIC_REQUIRE(keeps<cleave::tcp_stream<executor>>);
     STATIC_REQUIRE(keeps<cleave::tcp_stream<asio::io_context::executor_type>>);
+    STATIC_REQUIRE(keeps<cleave::tcp_stream<executor, cleave_test::line_route>>);
+    STATIC_REQUIRE(keeps<cleave::tls_stream<executor>>);
+    STATIC_REQUIRE(keeps<cleave::tls_stream<asio::io_context::executor_type>>);
 }
 
 TEST_CASE("keeps: what nearly is one") {
@@ -220,6 +228,13 @@ TEST_CASE("byte_connector: what is one") {
     STATIC_REQUIRE(byte_connector<cleave::tcp_connector, asio::io_context::executor_type>);
     STATIC_REQUIRE(
         byte_connector<cleave::tcp_connector, asio::strand<asio::io_context::executor_type>>);
+    STATIC_REQUIRE(byte_connector<cleave::basic_tcp_connector<cleave_test::line_route>, executor>);
+    STATIC_REQUIRE(byte_connector<cleave::tls_connector, executor>);
+    STATIC_REQUIRE(byte_connector<cleave::unverified_tls_connector, executor>);
+    STATIC_REQUIRE(
+        byte_connector<cleave::tls_connector, asio::strand<asio::io_context::executor_type>>);
+    STATIC_REQUIRE(
+        byte_connector<cleave::basic_tls_connector<true, cleave_test::line_route>, executor>);
     STATIC_REQUIRE(byte_connector<cleave_test::memory_connector, executor>);
 }
 
@@ -242,4 +257,44 @@ TEST_CASE("the stream of a connector is what it makes") {
     STATIC_REQUIRE(std::is_same_v<cleave::stream_of<least, executor>, least_stream>);
     STATIC_REQUIRE(std::is_same_v<cleave::stream_of<cleave::tcp_connector, executor>,
                                   cleave::tcp_stream<executor>>);
+    STATIC_REQUIRE(std::is_same_v<cleave::stream_of<cleave::tls_connector, executor>,
+                                  cleave::tls_stream<executor>>);
+    using routed = decltype(cleave::tls_connector{}.via(std::declval<cleave_test::line_route>()));
+    STATIC_REQUIRE(std::is_same_v<cleave::stream_of<routed, executor>,
+                                  cleave::tls_stream<executor, cleave_test::line_route>>);
+}
+
+namespace {
+
+struct tells : least_stream {
+    bool read_by_system() const noexcept { return true; }
+    cleave::connection_facts about() const noexcept {
+        return {.handshake = cleave::handshake::resumed, .proxy = &hop};
+    }
+    cleave::proxy_hop hop;
+};
+struct read_by_system_throws : least_stream {
+    bool read_by_system() const { return true; }
+};
+struct about_throws : least_stream {
+    cleave::connection_facts about() const { return {.handshake = cleave::handshake::full}; }
+};
+struct about_tells_half : least_stream {
+    cleave::handshake about() const noexcept { return cleave::handshake::full; }
+};
+
+} // namespace
+
+TEST_CASE("what a stream says of itself is heard, and nothing is made up where it does not") {
+    tells const told;
+    CHECK(cleave::reads_by_system(told));
+    CHECK(cleave::facts_of(told).handshake == cleave::handshake::resumed);
+    CHECK(cleave::facts_of(told).proxy == &told.hop);
+    CHECK_FALSE(cleave::reads_by_system(least_stream{}));
+    CHECK_FALSE(cleave::reads_by_system(read_by_system_throws{}));
+    CHECK(cleave::facts_of(least_stream{}).handshake == cleave::handshake::none);
+    CHECK(cleave::facts_of(least_stream{}).proxy == nullptr);
+    CHECK(cleave::facts_of(about_throws{}).handshake == cleave::handshake::none);
+    CHECK(cleave::facts_of(about_tells_half{}).handshake == cleave::handshake::none);
+    STATIC_REQUIRE(noexcept(cleave::facts_of(told)));
 }

@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -34,7 +35,9 @@
 #include <vector>
 
 using cleave::connection_key;
+using cleave::connection_layer;
 using cleave::connection_pool;
+using cleave::idle_connection;
 using cleave::key_of;
 using cleave::pool_limits;
 using cleave::socket_handle;
@@ -80,6 +83,24 @@ connection_key key_of_text(std::string_view text) {
 }
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+// Says goodbye on its socket when it goes.
+class polite_layer : public connection_layer {
+  public:
+    explicit polite_layer(int fd) : fd_(fd) {}
+    ~polite_layer() override { (void)::send(fd_, "bye", 3, MSG_NOSIGNAL); }
+    bool is_quiet() noexcept override { return quiet; }
+
+    bool quiet = true;
+
+  private:
+    int fd_;
+};
+
+idle_connection with_layer(socket_handle socket) {
+    int const fd = socket.get();
+    return {std::move(socket), std::make_unique<polite_layer>(fd)};
+}
 
 } // namespace
 
@@ -189,7 +210,7 @@ TEST_CASE("connection_pool: a connection is handed out once, and stays open") {
         {
             auto const taken = pool.take(origin);
             REQUIRE(taken);
-            CHECK(taken->get() == fd);
+            CHECK(taken->socket.get() == fd);
             CHECK(taken->is_quiet());
             CHECK(far.quiet());
             CHECK(pool.size() == 0);
@@ -209,10 +230,10 @@ TEST_CASE("connection_pool: the one put there last is taken first") {
         fds.push_back(near.get());
         pool.put(origin, std::move(near));
     }
-    std::vector<socket_handle> taken;
+    std::vector<idle_connection> taken;
     for (int i = 2; i >= 0; --i) {
         taken.push_back(pool.take(origin).value());
-        CHECK(taken.back().get() == fds[static_cast<std::size_t>(i)]);
+        CHECK(taken.back().socket.get() == fds[static_cast<std::size_t>(i)]);
     }
     CHECK_FALSE(pool.take(origin));
 }
@@ -233,7 +254,7 @@ TEST_CASE("connection_pool: origins are never mixed") {
     pool.put(nearly, connections.make().near);
     auto const taken = pool.take(origin);
     REQUIRE(taken);
-    CHECK(taken->get() == fd);
+    CHECK(taken->socket.get() == fd);
     CHECK_FALSE(pool.take(origin));
     CHECK(pool.take(nearly));
 }
@@ -249,13 +270,13 @@ TEST_CASE("connection_pool: taking from the midst leaves the others as they are"
 
     auto const middle = pool.take(other);
     REQUIRE(middle);
-    CHECK(middle->get() == fds[1]);
+    CHECK(middle->socket.get() == fds[1]);
     auto const last = pool.take(origin);
     REQUIRE(last);
-    CHECK(last->get() == fds[2]);
+    CHECK(last->socket.get() == fds[2]);
     auto const first = pool.take(origin);
     REQUIRE(first);
-    CHECK(first->get() == fds[0]);
+    CHECK(first->socket.get() == fds[0]);
     for (auto& p : all) CHECK(p.far.quiet());
 }
 
@@ -271,7 +292,7 @@ TEST_CASE("connection_pool: what has been idle for too long is closed") {
     SECTION("never handed out, although nothing else is there") {
         auto const first = pool.take(origin, start + 7s);
         REQUIRE(first);
-        CHECK(first->get() == young_fd);
+        CHECK(first->socket.get() == young_fd);
         CHECK(old_far.ended());
         CHECK_FALSE(pool.take(origin, start + 7s));
     }
@@ -376,6 +397,74 @@ TEST_CASE("connection_pool: a time without end is one") {
     CHECK(pool.take(origin, start + 24h * 365));
 }
 
+TEST_CASE("connection_pool: what speaks over a connection is kept with it") {
+    pairs connections;
+    connection_pool pool;
+    auto [near, far] = connections.make();
+    auto connection = with_layer(std::move(near));
+    auto* const layer = static_cast<polite_layer*>(connection.layer.get());
+    pool.put(origin, std::move(connection));
+    pool.put(origin, connections.make().near);
+    CHECK_FALSE(pool.take(origin)->layer);
+    auto const taken = pool.take(origin);
+    REQUIRE(taken);
+    CHECK(taken->layer.get() == layer);
+    CHECK(far.quiet());
+
+    // What is quiet says the layer, where there is one.
+    CHECK(taken->is_quiet());
+    layer->quiet = false;
+    CHECK_FALSE(taken->is_quiet());
+    layer->quiet = true;
+    far.write("a ticket");
+    REQUIRE(cleave_test::wait_readable(taken->socket.get()));
+    CHECK(taken->is_quiet());
+    CHECK_FALSE(taken->socket.is_quiet());
+}
+
+TEST_CASE("connection_pool: what speaks over a connection goes before its socket, and no other") {
+    pairs connections;
+    std::optional<connection_pool> pool{pool_limits{.most_idle = 3, .idle_time = 7s}};
+    std::array<pair, 4> all{connections.make(), connections.make(), connections.make(),
+                            connections.make()};
+    auto const put = [&](std::size_t i, connection_key const& key, time_point now = start) {
+        pool->put(key, with_layer(std::move(all[i].near)), now);
+    };
+    put(0, origin);
+    put(1, other);
+    put(2, origin, start + 1s);
+    std::vector<std::size_t> gone;
+    SECTION("no room") {
+        put(3, origin);
+        gone = {0};
+    }
+    SECTION("too old") {
+        pool->close_idle(start + 7s);
+        gone = {0, 1};
+    }
+    SECTION("taken from the midst, and closed") {
+        CHECK(pool->take(other, start));
+        gone = {1};
+    }
+    SECTION("cleared") {
+        pool->clear();
+        gone = {0, 1, 2};
+    }
+    SECTION("with the pool") {
+        pool.reset();
+        gone = {0, 1, 2};
+    }
+    for (std::size_t i = 0; i != 3; ++i) {
+        CAPTURE(i);
+        if (std::find(gone.begin(), gone.end(), i) == gone.end()) {
+            CHECK(all[i].far.quiet());
+        } else {
+            CHECK(all[i].far.read(3) == "bye");
+            CHECK(all[i].far.ended());
+        }
+    }
+}
+
 TEST_CASE("connection_pool: nothing put there is nothing to take") {
     connection_pool pool;
     pool.put(origin, socket_handle{});
@@ -435,7 +524,7 @@ TEST_CASE("connection_pool: started programs get nothing of it") {
     pool.put(origin, std::move(near));
     auto const taken = pool.take(origin);
     REQUIRE(taken);
-    CHECK((::fcntl(taken->get(), F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK((::fcntl(taken->socket.get(), F_GETFD) & FD_CLOEXEC) != 0);
 }
 
 TEST_CASE("connection_pool: a forked process closes its copies and begins with nothing") {
@@ -462,7 +551,7 @@ TEST_CASE("connection_pool: a forked process closes its copies and begins with n
     CHECK(far.quiet());
     auto const taken = pool.take(origin);
     REQUIRE(taken);
-    CHECK(taken->get() == fd);
+    CHECK(taken->socket.get() == fd);
     CHECK(taken->is_quiet());
 }
 
@@ -487,14 +576,14 @@ TEST_CASE("connection_pool: many threads, and never two with one connection") {
                 running.emplace_back([&, t, copy = pool]() mutable {
                     auto const& key = t % 2 == 0 ? origin : other;
                     for (int i = 0; i != 2000; ++i) {
-                        auto socket = copy.take(key);
-                        if (!socket) continue;
-                        auto& in_use = users.at(static_cast<std::size_t>(socket->get()));
+                        auto idle = copy.take(key);
+                        if (!idle) continue;
+                        auto& in_use = users.at(static_cast<std::size_t>(idle->socket.get()));
                         if (in_use.fetch_add(1) != 0) ++shared_ones;
                         ++taken;
                         if (i % 64 == 0) copy.close_idle();
                         in_use.fetch_sub(1);
-                        copy.put(key, std::move(*socket));
+                        copy.put(key, std::move(*idle));
                     }
                 });
             for (auto& t : running) t.join();

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// tcp_stream and tcp_connector over real sockets of this machine: what a stream promises, and that
-// with a pool connections go from one stream to the next, across executors and threads, and only
-// where they are still good.
+// tcp_stream and tcp_connector over real sockets of this machine: what a stream promises, which
+// addresses it takes, that it goes where its route leads, and that with a pool connections go from
+// one stream to the next, across executors and threads, and only where they are still good.
 #include <cleave/connect/tcp.hpp>
 
 #include <support/catch.hpp>
+#include <support/line_route.hpp>
 #include <support/loopback.hpp>
 
 #include <cleave/base/error.hpp>
 #include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/pool.hpp>
+#include <cleave/http/request_head.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/buffer.hpp>
@@ -40,14 +42,18 @@
 #include <utility>
 #include <vector>
 
+using cleave::address_family;
 using cleave::cause;
 using cleave::connection_pool;
 using cleave::key_of;
 using cleave::socket_handle;
 using cleave::tcp_connector;
 using cleave::url;
+using cleave_test::black_hole;
 using cleave_test::far_end;
+using cleave_test::line_route;
 using cleave_test::loopback_listener;
+using cleave_test::on_one_port;
 using cleave_test::open_files;
 using std::error_code;
 using namespace std::chrono_literals;
@@ -73,8 +79,9 @@ error_code finish(asio::io_context& context, Start start) {
 }
 
 // One stream on an io_context of its own.
-struct client {
-    explicit client(tcp_connector const& connector = {})
+template <class Route>
+struct client_by {
+    explicit client_by(cleave::basic_tcp_connector<Route> const& connector = {})
         : stream(connector.make(asio::any_io_executor{context.get_executor()})) {}
 
     error_code connect(url const& to) {
@@ -100,15 +107,16 @@ struct client {
     }
 
     asio::io_context context;
-    stream_type stream;
+    cleave::tcp_stream<asio::any_io_executor, Route> stream;
 };
+using client = client_by<cleave::direct>;
 
 // Until an idle connection in the pool has noticed what its far end did.
 void wait_until_noticed(connection_pool& pool, url const& to) {
-    auto socket = pool.take(key_of(to));
-    REQUIRE(socket);
-    REQUIRE(cleave_test::wait_readable(socket->get()));
-    pool.put(key_of(to), std::move(*socket));
+    auto idle = pool.take(key_of(to));
+    REQUIRE(idle);
+    REQUIRE(cleave_test::wait_readable(idle->socket.get()));
+    pool.put(key_of(to), std::move(*idle));
 }
 
 // Answers each byte on each connection with its own letter, until it is destroyed.
@@ -210,6 +218,256 @@ TEST_CASE("tcp_stream: says when nobody listens") {
     CHECK_FALSE(c.stream.kept());
 }
 
+TEST_CASE("tcp_stream: a name that does not resolve is an error of its own, and may pass (F07)") {
+    error_code ec;
+    // RFC 6761, section 6.4: never there.
+    auto const nowhere = url::parse("http://name.invalid/", ec);
+    auto const family = GENERATE(address_family::any, address_family::ipv4, address_family::ipv6);
+    tcp_connector const connector{.family = family};
+    client c{connector};
+    CHECK(c.connect(nowhere) == cleave::error::name_not_resolved);
+    CHECK(connector.classify(cleave::error::name_not_resolved) == cause::passing);
+    CHECK(cleave::detail::is_of_resolver(asio::error::host_not_found_try_again));
+    CHECK(cleave::detail::is_of_resolver(asio::error::service_not_found));
+    CHECK_FALSE(cleave::detail::is_of_resolver(asio::error::connection_refused));
+}
+
+TEST_CASE("tcp_stream: addresses of the family that is wanted") {
+    if (!cleave_test::has_ipv6()) return;
+    auto const [four, six] = on_one_port<loopback_listener, loopback_listener>();
+    struct row {
+        std::string host;
+        address_family family;
+        loopback_listener* leads_to; // null: it has none of these
+        error_code why = {};
+    };
+    // A name may get such an address, an address does not change.
+    error_code const none = cleave::error::name_not_resolved;
+    error_code const never = asio::error::address_family_not_supported;
+    for (auto const& [host, family, leads_to, why] :
+         {row{"127.0.0.1", address_family::any, four.get()},
+          row{"[::1]", address_family::any, six.get()},
+          row{"127.0.0.1", address_family::ipv4, four.get()},
+          row{"[::1]", address_family::ipv6, six.get()},
+          row{"127.0.0.1", address_family::ipv6, nullptr, never},
+          row{"[::1]", address_family::ipv4, nullptr, never},
+          row{"six-four.test", address_family::any, six.get()},
+          row{"four-six.test", address_family::any, four.get()},
+          row{"six-four.test", address_family::ipv4, four.get()},
+          row{"four-six.test", address_family::ipv6, six.get()},
+          row{"four.test", address_family::ipv4, four.get()},
+          row{"four.test", address_family::ipv6, nullptr, none}}) {
+        CAPTURE(host, static_cast<int>(family));
+        client c{tcp_connector{.family = family}};
+        auto const ec = c.connect(four->url(host));
+        if (leads_to == nullptr) {
+            CHECK(ec == why);
+            continue;
+        }
+        REQUIRE_FALSE(ec);
+        auto far = leads_to->accept();
+        CHECK(c.speaks_with(far));
+    }
+    CHECK(four->quiet());
+    CHECK(six->quiet());
+}
+
+TEST_CASE("tcp_stream: an address of the wrong family, also a proxy's, is for the caller to mend") {
+    error_code none;
+    auto const to = url::parse("http://127.0.0.1/", none);
+    tcp_connector const connector{.family = address_family::ipv6};
+    auto const ec = client{connector}.connect(to);
+    CHECK(ec == asio::error::address_family_not_supported);
+    CHECK(connector.classify({ec.value(), std::system_category()}) == cause::configuration);
+    client_by<line_route> c{connector.via(line_route{{"127.0.0.1", 1}})};
+    CHECK(c.connect(url::parse("http://a.example/", none)) == ec);
+    // Given up before it is told.
+    CHECK(finish(c.context, [&](auto h) {
+              c.stream.async_connect(to, h);
+              c.stream.close();
+          }) == asio::error::operation_aborted);
+}
+
+TEST_CASE("tcp_stream: of two addresses one is dead (F07)") {
+    if (!cleave_test::has_ipv6()) return;
+    auto const host = GENERATE("six-four.test", "four-six.test");
+    auto const connects = [&](loopback_listener& good) {
+        auto const before = open_files();
+        {
+            client c{tcp_connector{.attempt_delay = 50ms}};
+            auto const begin = std::chrono::steady_clock::now();
+            REQUIRE_FALSE(c.connect(good.url(host)));
+            CHECK(std::chrono::steady_clock::now() - begin < 900ms); // when SYNs are sent again
+            auto far = good.accept();
+            CHECK(c.speaks_with(far));
+        }
+        CHECK(open_files() == before);
+    };
+    SECTION("IPv4, which refuses") {
+        loopback_listener six{"::1"};
+        connects(six);
+    }
+    SECTION("IPv6, which refuses") {
+        loopback_listener four;
+        connects(four);
+    }
+    SECTION("IPv4, which is silent") {
+        auto const [four, six] = on_one_port<black_hole, loopback_listener>();
+        connects(*six);
+    }
+    SECTION("IPv6, which is silent") {
+        auto const [four, six] = on_one_port<loopback_listener, black_hole>();
+        connects(*four);
+    }
+}
+
+TEST_CASE("tcp_stream: given up while addresses race, nothing is left at once") {
+    if (!cleave_test::has_ipv6()) return;
+    auto const [four, six] = on_one_port<black_hole, black_hole>();
+    error_code none;
+    auto const to = url::parse("http://six-four.test:" + std::to_string(six->port()) + "/", none);
+    client c{tcp_connector{.attempt_delay = 1ms}};
+    auto const before = open_files();
+    std::vector<error_code> told;
+    c.stream.async_connect(to, [&](error_code ec) { told.push_back(ec); });
+    while (open_files() < before + 2) c.context.run_one_for(10s);
+    c.stream.close();
+    CHECK(open_files() <= before);
+    CHECK(told.empty());
+    run(c.context);
+    CHECK(c.context.stopped());
+    CHECK(told == std::vector<error_code>{asio::error::operation_aborted});
+}
+
+TEST_CASE("tcp_stream: by way of a route") {
+    loopback_listener proxy;
+    auto const hop = std::make_shared<cleave::proxy_hop const>();
+    auto const connector = tcp_connector{}.via(line_route{{"127.0.0.1", proxy.port()}, hop});
+    error_code none;
+    auto const to = url::parse("http://origin.example/", none);
+    client_by<line_route> c{connector};
+    std::vector<error_code> told;
+    auto const note = [&](error_code ec) { told.push_back(ec); };
+    auto const until_asked = [&] {
+        c.context.restart();
+        c.stream.async_connect(to, note);
+        while (proxy.quiet()) c.context.run_one_for(10ms);
+        auto far = proxy.accept();
+        while (far.quiet()) c.context.run_one_for(10ms);
+        CHECK(far.read(15) == "origin.example\n");
+        CHECK(told.empty());
+        return far;
+    };
+    SECTION("it goes on where the route is open, with the first byte behind that") {
+        auto far = until_asked();
+        far.write("ok\nanswer");
+        run(c.context);
+        REQUIRE(told == std::vector<error_code>{{}});
+        CHECK(c.stream.about().proxy == hop.get());
+        CHECK(c.stream.about().handshake == cleave::handshake::none);
+        error_code ec;
+        CHECK(c.read(100, ec) == "answer");
+        CHECK(c.speaks_with(far));
+        c.stream.close();
+        CHECK(c.stream.about().proxy == nullptr);
+        CHECK(far.ended());
+    }
+    SECTION("what the proxy says no to is the route's error") {
+        auto far = until_asked();
+        far.write("no\n");
+        run(c.context);
+        CHECK(told == std::vector<error_code>{cleave::error::proxy_failed});
+        CHECK(c.stream.about().proxy == nullptr);
+        CHECK(far.ended());
+    }
+    SECTION("given up on the way") {
+        auto far = until_asked();
+        c.stream.close();
+        CHECK(far.ended());
+        c.context.restart();
+        run(c.context);
+        CHECK(told == std::vector<error_code>{asio::error::operation_aborted});
+    }
+    SECTION("given up on the way, by destruction") {
+        std::optional<far_end> far;
+        {
+            auto const gone = std::make_unique<client_by<line_route>>(connector);
+            gone->stream.async_connect(to, note);
+            while (proxy.quiet()) gone->context.run_one_for(10ms);
+            far = proxy.accept();
+            while (far->quiet()) gone->context.run_one_for(10ms);
+        }
+        CHECK(far->read(15) == "origin.example\n");
+        CHECK(far->ended());
+    }
+    SECTION("when nobody is there, the proxy is what cannot be reached") {
+        auto const nobody = loopback_listener{}.port();
+        client_by<line_route> d{tcp_connector{}.via(line_route{{"127.0.0.1", nobody}})};
+        CHECK(d.connect(to) == asio::error::connection_refused);
+    }
+}
+
+TEST_CASE("tcp_connector: what a route cannot do, it says beforehand") {
+    auto const connector = tcp_connector{.family = address_family::ipv4, .attempt_delay = 7ms}.via(
+        line_route{{"127.0.0.1", 1}});
+    error_code none;
+    CHECK_FALSE(connector.check(url::parse("http://a.example/", none)));
+    CHECK(connector.check(url::parse("http://forbidden.test/", none)) ==
+          cleave::error::proxy_unsupported);
+    CHECK(connector.check(url::parse("https://a.example/", none)) ==
+          cleave::error::tls_unavailable);
+    // All but the route is as it was.
+    CHECK(connector.family == address_family::ipv4);
+    CHECK(connector.attempt_delay == 7ms);
+    CHECK_FALSE(connector.pool);
+    CHECK(tcp_connector{connection_pool{}}.via(line_route{{"127.0.0.1", 1}}).pool);
+}
+
+TEST_CASE("tcp_connector: by way of whom, for messages") {
+    error_code none;
+    tcp_connector const straight;
+    for (char const* text : {"http://a.example/", "http://127.0.0.1:81/", "http://[::1]:81/"}) {
+        auto const to = url::parse(text, none);
+        CHECK(straight.by_way_of(to).empty());
+        CHECK(straight.via(line_route{{"proxy.test", 3128}}).by_way_of(to) == "proxy.test:3128");
+        CHECK(straight.via(line_route{{"::2", 1080}}).by_way_of(to) == "[::2]:1080");
+    }
+    // Another port of the origin's host is another way.
+    CHECK(straight.via(line_route{{"a.example", 8080}})
+              .by_way_of(url::parse("http://a.example/", none)) == "a.example:8080");
+}
+
+TEST_CASE("tcp_stream: connections of one route or family are none for another") {
+    loopback_listener listener;
+    cleave_test::line_proxy one{listener.port()};
+    cleave_test::line_proxy two{listener.port()};
+    connection_pool pool;
+    tcp_connector const straight{pool};
+    auto const to = listener.url();
+    client a{straight};
+    client four{tcp_connector{.pool = pool, .family = address_family::ipv4}};
+    client_by<line_route> by_one{straight.via(one.route())};
+    client_by<line_route> by_two{straight.via(two.route())};
+    for (bool const again : {false, true}) {
+        auto const check = [&](auto& c) {
+            REQUIRE_FALSE(c.connect(to));
+            CHECK(c.stream.kept() == again);
+            c.stream.keep();
+        };
+        check(a);
+        check(four);
+        check(by_one);
+        check(by_two);
+        CHECK(pool.size() == 4);
+    }
+    // A kept one has its way behind it.
+    auto const said = std::vector{to.host_field() + '\n'};
+    CHECK(one.asked() == said);
+    CHECK(two.asked() == said);
+    for (int i = 0; i != 4; ++i) listener.accept();
+    CHECK(listener.quiet());
+}
+
 TEST_CASE("tcp_stream: closing ends what is out, with an error, once") {
     loopback_listener listener;
     client c;
@@ -239,9 +497,10 @@ TEST_CASE("tcp_stream: closing ends what is out, with an error, once") {
 
 TEST_CASE("tcp_stream: connects again while the old handler is out") {
     loopback_listener listener;
+    loopback_listener elsewhere;
     client c;
     std::vector<error_code> first;
-    c.stream.async_connect(listener.url(), [&](error_code ec) { first.push_back(ec); });
+    c.stream.async_connect(elsewhere.url(), [&](error_code ec) { first.push_back(ec); });
     c.stream.close();
     REQUIRE_FALSE(c.connect(listener.url()));
     REQUIRE(first.size() == 1);
@@ -574,8 +833,10 @@ TEST_CASE("tcp_stream: many threads and executors share connections, and never o
     CHECK(open_files() <= open - static_cast<std::size_t>(made));
 }
 
-TEST_CASE("tcp_connector: a pool only where one is given") {
+TEST_CASE("tcp_connector: by default any address, and a pool only where one is given") {
     CHECK_FALSE(tcp_connector{}.pool);
+    CHECK(tcp_connector{}.family == address_family::any);
+    CHECK(tcp_connector{}.attempt_delay == 250ms);
     connection_pool pool;
     CHECK(tcp_connector{pool}.pool);
 }

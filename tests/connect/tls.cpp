@@ -2,55 +2,64 @@
 //
 // tls_stream and its connectors against a real TLS server of this machine: who is let through and
 // who is refused by which name, that nothing was sent to those, that a cut or damaged connection is
-// never taken for a whole one, and that tickets go from one connection to the next.
+// never taken for a whole one, that tickets and kept connections go from one stream to the next and
+// to none that trusts otherwise, and that proxies on the way change nothing of it.
 #include <cleave/connect/tls.hpp>
 
 #include <support/catch.hpp>
+#include <support/line_route.hpp>
 #include <support/loopback.hpp>
 #include <support/temp_dir.hpp>
 #include <support/tls_server.hpp>
 
 #include <cleave/base/error.hpp>
 #include <cleave/base/url.hpp>
+#include <cleave/connect/concept.hpp>
+#include <cleave/connect/pool.hpp>
+#include <cleave/connect/tcp.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/error.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <asio/strand.hpp>
 
-#include <dlfcn.h>
-#include <netdb.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
-// Names below ".test" are this machine: certificates of many names need hosts of many names.
-extern "C" int getaddrinfo(char const* node, char const* service, addrinfo const* hints,
-                           addrinfo** result) {
-    using function = int (*)(char const*, char const*, addrinfo const*, addrinfo**);
-    static auto const real = reinterpret_cast<function>(::dlsym(RTLD_NEXT, "getaddrinfo"));
-    std::string_view name = node != nullptr ? node : "";
-    if (name.ends_with('.')) name.remove_suffix(1);
-    return real(name.ends_with(".test") ? "127.0.0.1" : node, service, hints, result);
-}
-
 using cleave::cause;
+using cleave::connection_pool;
 using cleave::error;
+using cleave::handshake;
 using cleave::tls_connector;
 using cleave::tls_settings;
 using cleave::unverified_tls_connector;
 using cleave::url;
 using cleave_test::identity;
+using cleave_test::line_proxy;
+using cleave_test::line_route;
 using cleave_test::local_identity;
 using cleave_test::local_names;
 using cleave_test::loopback_listener;
@@ -67,8 +76,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-using stream_type = cleave::tls_stream<asio::any_io_executor>;
-
 tls_settings trusting() { return {.ca_pem = test_authority().pem()}; }
 
 url parse(std::string const& text) {
@@ -79,9 +86,10 @@ url parse(std::string const& text) {
 }
 
 // One stream on an io_context of its own.
+template <class Route>
 struct client {
-    template <class Connector>
-    explicit client(Connector const& connector)
+    template <bool Verifies>
+    explicit client(cleave::basic_tls_connector<Verifies, Route> const& connector)
         : context(), stream(connector.make(asio::any_io_executor{context.get_executor()})) {}
 
     // Calls `start` with a handler, and answers with what it was told, once, not from within.
@@ -121,7 +129,7 @@ struct client {
     std::string read_all(error_code& ec) { return read(std::size_t(-1), ec); }
 
     asio::io_context context;
-    stream_type stream;
+    cleave::tls_stream<asio::any_io_executor, Route> stream;
 };
 
 std::string bytes_of(std::size_t n) {
@@ -139,9 +147,16 @@ void echo(tls_connection& c) {
         c.send(text);
     }
 }
-bool speaks(client& c) {
+template <class Route>
+bool speaks(client<Route>& c) {
     error_code ec;
     return !c.write("word") && c.read(4, ec) == "word" && !ec;
+}
+
+// Until the peer's system has all that was sent on a socket.
+void wait_until_received(int fd) {
+    int left = 1;
+    while (::ioctl(fd, SIOCOUTQ, &left) == 0 && left != 0) std::this_thread::yield();
 }
 
 // Sets a variable of the environment for as long as it lives.
@@ -483,6 +498,44 @@ TEST_CASE("tls: a client certificate, where the server wants one") {
     }
 }
 
+TEST_CASE("tls: who must not be known is not, by certificate, ticket or kept connection") {
+    int const version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    temp_dir dir;
+    auto const own = make_identity({.extended_usage = "clientAuth"}, &test_authority());
+    write_file(dir / "own.pem", own.key_pem() + own.pem());
+    auto settings = trusting();
+    settings.certificate_file = (dir / "own.pem").string();
+    tls_server server{[](tls_connection& c) {
+                          while (!c.read().empty())
+                              c.send(c.peer_showed_certificate() ? "known" : "alien");
+                      },
+                      {.version = version, .asks_certificate = true}};
+    connection_pool pool;
+    tls_connector const connector{settings, pool};
+    // A stream that is told is told for all its connections to come.
+    client c{connector};
+    client other{connector};
+    for (bool const again : {false, true})
+        for (bool const known : {true, false}) {
+            CAPTURE(version, again, known);
+            c.stream.identify(known);
+            other.stream.identify(known);
+            auto const check = [&](auto& who, bool kept, handshake began) {
+                REQUIRE_FALSE(who.connect(server.url()));
+                CHECK(who.stream.kept() == kept);
+                CHECK(who.stream.about().handshake == began);
+                REQUIRE_FALSE(who.write("who am I?"));
+                error_code ec;
+                CHECK(who.read(5, ec) == (known ? "known" : "alien"));
+            };
+            check(c, again, again ? handshake::none : handshake::full);
+            check(other, false, handshake::resumed);
+            c.stream.keep();
+            other.stream.close();
+            CHECK(pool.size() == (known && !again ? 1 : 2));
+        }
+}
+
 TEST_CASE("tls: pinned keys, besides verification") {
     tls_server server{echo};
     auto const of = [](identity const& i) {
@@ -538,10 +591,13 @@ TEST_CASE("tls: a pin is what other programs make of the same key") {
           "sha256//wTq0kYUp5cJpl0fzIMuGIuTFgWoyXsIk8+uaWXRaRtw=");
 }
 
-TEST_CASE("tls: old versions, and servers that speak none, are refused") {
+TEST_CASE("tls: old versions, and servers that speak none, are refused (G06)") {
     tls_connector const connector{trusting()};
-    tls_server old{echo, {.version = TLS1_1_VERSION}};
-    CHECK(client{connector}.connect(old.url()) == error::tls_handshake_failed);
+    for (int const version : {TLS1_VERSION, TLS1_1_VERSION}) {
+        tls_server old{echo, {.version = version}};
+        CHECK(client{connector}.connect(old.url()) == error::tls_handshake_failed);
+        CHECK(old.shaken() == 0);
+    }
 
     loopback_listener plain;
     std::thread answers{[&] {
@@ -555,6 +611,183 @@ TEST_CASE("tls: old versions, and servers that speak none, are refused") {
     answers.join();
     CHECK(connector.classify(error::tls_handshake_failed) == cause::permanent);
     CHECK(connector.handshakes().full == 0);
+}
+
+TEST_CASE("tls: ciphers that hide nothing, or from nobody, are refused (G06)") {
+    // Neither encryption, nor a certificate.
+    auto const ciphers = GENERATE("eNULL:@SECLEVEL=0", "aNULL:@SECLEVEL=0");
+    tls_server server{echo, {.version = TLS1_2_VERSION, .ciphers = ciphers}};
+    CHECK(client{tls_connector{trusting()}}.connect(server.url()) == error::tls_handshake_failed);
+    CHECK(client{unverified_tls_connector{}}.connect(server.url()) == error::tls_handshake_failed);
+    CHECK(server.shaken() == 0);
+    CHECK(server.accepted() == 2);
+}
+
+TEST_CASE("tls: a cipher that was not offered is refused (G06)") {
+    struct row {
+        std::string_view cipher;
+        error why;
+    };
+    // All but the first, whose handshake would go on, were never anything but weak.
+    for (auto const& [cipher, why] :
+         {row{"\xc0\x2b", error::closed_before_reply},       // ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+          row{{"\x00\x02", 2}, error::tls_handshake_failed}, // RSA_WITH_NULL_SHA
+          row{{"\x00\x03", 2}, error::tls_handshake_failed}, // RSA_EXPORT_WITH_RC4_40_MD5
+          row{{"\x00\x14", 2}, error::tls_handshake_failed}, // DHE_RSA_EXPORT_WITH_DES40_CBC_SHA
+          row{"\xc0\x06", error::tls_handshake_failed}}) {   // ECDHE_ECDSA_WITH_NULL_SHA
+        loopback_listener listener;
+        std::thread answers{[&, chosen = cipher] {
+            using namespace std::string_literals;
+            auto far = listener.accept();
+            auto const head = far.read(5);
+            far.read(static_cast<unsigned char>(head.at(3)) * 256U +
+                     static_cast<unsigned char>(head.at(4)));
+            // A ServerHello of TLS 1.2 (RFC 5246, section 7.4.1.3), with the extension of RFC 5746.
+            far.write("\x16\x03\x03\x00\x31\x02\x00\x00\x2d\x03\x03"s + bytes_of(32) + "\0"s +
+                      std::string{chosen} + "\0\x00\x05\xff\x01\x00\x01\x00"s);
+            far.close();
+        }};
+        CHECK(client{tls_connector{trusting()}}.connect(
+                  "https://localhost:" + std::to_string(listener.port()) + "/") == why);
+        answers.join();
+    }
+}
+
+TEST_CASE("tls: a server that wants to shake hands again does not get it (G06)") {
+    auto const body = bytes_of(40000);
+    bool const listens = GENERATE(false, true);
+    tls_server server{[&](tls_connection& c) {
+                          c.read();
+                          c.send(body);
+                          c.raw(c.hello_request());
+                          // It breaks off when it is told no, unless it does not hear that.
+                          if (listens && c.read().empty()) return;
+                          c.send(body);
+                          c.raw(c.goodbye());
+                          c.fin();
+                      },
+                      {.version = TLS1_2_VERSION}};
+    tls_connector const connector{trusting()};
+    client c{connector};
+    REQUIRE_FALSE(c.connect(server.url()));
+    REQUIRE_FALSE(c.write("GET"));
+    error_code ec;
+    CHECK((c.read_all(ec) == (listens ? body : body + body)));
+    CHECK(ec == (listens ? error_code{error::tls_handshake_failed} : asio::error::eof));
+    CHECK(connector.handshakes().full == 1);
+}
+
+TEST_CASE("tls: changes of keys within a body are no matter (G06)") {
+    bool const asks = GENERATE(false, true);
+    auto const body = bytes_of(40000);
+    tls_server server{[&](tls_connection& c) {
+                          c.read();
+                          for (int i = 0; i != 50; ++i) {
+                              c.raw(c.key_update(asks));
+                              c.send(body);
+                          }
+                          c.raw(c.goodbye());
+                          c.read();
+                      },
+                      {.version = TLS1_3_VERSION}};
+    client c{tls_connector{trusting()}};
+    REQUIRE_FALSE(c.connect(server.url()));
+    REQUIRE_FALSE(c.write("GET"));
+    error_code ec;
+    for (int i = 0; i != 50; ++i) CHECK((c.read(body.size(), ec) == body));
+    CHECK(c.read_all(ec).empty());
+    CHECK(ec == asio::error::eof);
+}
+
+TEST_CASE("tls: some empty records are no matter, a flood of them is an error (G06)") {
+    int const how_many = GENERATE(1, 10, 1'000'000);
+    tls_server server{[&](tls_connection& c) {
+                          c.read();
+                          for (int i = 0; i != how_many && c.raw(c.empty_record()); ++i) {
+                          }
+                          c.fin();
+                      },
+                      {.version = TLS1_3_VERSION}};
+    tls_connector const connector{trusting()};
+    client c{connector};
+    REQUIRE_FALSE(c.connect(server.url()));
+    REQUIRE_FALSE(c.write("GET"));
+    error_code ec;
+    CHECK(c.read_all(ec).empty());
+    CHECK(ec == (how_many > 10 ? error::tls_record_bad : error::tls_truncated));
+    CHECK(connector.classify(ec) == cause::passing);
+}
+
+TEST_CASE("tls: a flood without a byte for us takes no call for ever (G06)") {
+    // Each record is a receive of its own: there are more than one call may take.
+    constexpr int many = 100;
+    std::array<int, 2> fds{};
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds.data()) == 0);
+    cleave::socket_handle const near{fds[0]};
+    cleave::socket_handle const far{fds[1]};
+    std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)> const context{
+        SSL_CTX_new(TLS_server_method()), &SSL_CTX_free};
+    tls_server_options const options;
+    tls_connection server{fds[1], context.get(), options, true};
+    std::thread shakes{[&] { server.shake_hands(); }};
+    cleave::detail::tls_link link{std::make_shared<cleave::detail::tls_context>(trusting(), true)};
+    REQUIRE_FALSE(link.begin(parse("https://localhost/"), fds[0], true));
+    error_code ec;
+    do link.shake_hands(ec);
+    while (ec == asio::error::would_block && cleave_test::wait_readable(fds[0]));
+    shakes.join();
+    REQUIRE_FALSE(ec);
+    std::byte byte{};
+    CHECK(link.read({&byte, 1}, ec) == 0);
+    CHECK(link.is_quiet());
+
+    auto const is_there = [&] {
+        char c{};
+        return ::recv(fds[0], &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+    };
+    for (int i = 0; i != many; ++i) REQUIRE(server.raw(server.key_update()));
+    REQUIRE(server.send("x"));
+    CHECK(link.read({&byte, 1}, ec) == 0);
+    CHECK(ec == asio::error::would_block);
+    CHECK(is_there());
+    CHECK_FALSE(link.is_quiet());
+    CHECK(is_there());
+    // The socket is ready, and to be waited for: nothing is left elsewhere.
+    int calls = 0;
+    while (link.read({&byte, 1}, ec) == 0 && is_there()) {
+        CHECK(link.drained());
+        CHECK(link.wants() == asio::socket_base::wait_read);
+        ++calls;
+    }
+    CHECK(byte == std::byte{'x'});
+    CHECK(calls > 1);
+    CHECK_FALSE(is_there());
+    CHECK(link.is_quiet());
+}
+
+TEST_CASE("tls: a handshake flooded with wishes to begin one can be given up (G06)") {
+    // In one, a HelloRequest is passed over (RFC 5246, section 7.4.1.1), and it has no content.
+    std::string const flood = "\x16\x03\x03\x40" + std::string(1 + 16384, '\0');
+    loopback_listener listener;
+    std::thread floods{[&] {
+        auto far = listener.accept();
+        try {
+            for (;;) far.write(flood);
+        } catch (std::runtime_error const&) {
+            // The client has gone.
+        }
+    }};
+    client c{tls_connector{trusting()}};
+    std::vector<error_code> told;
+    c.stream.async_connect(parse("https://localhost:" + std::to_string(listener.port()) + "/"),
+                           [&](error_code ec) { told.push_back(ec); });
+    c.context.run_for(300ms);
+    CHECK(told.empty());
+    c.stream.close();
+    floods.join();
+    c.context.restart();
+    c.context.run_for(10s);
+    CHECK(told == std::vector<error_code>{asio::error::operation_aborted});
 }
 
 TEST_CASE("tls: another protocol than HTTP/1.1 is refused") {
@@ -704,6 +937,404 @@ TEST_CASE("tls: tickets go to later connections, to the same host and port only"
     REQUIRE_FALSE(first.connect(server.url()));
     CHECK(speaks(first));
     CHECK(counts() == std::pair<std::uint64_t, std::uint64_t>{2, 3});
+}
+
+TEST_CASE("tls: a ticket is for one port, not for all of a host (G07)") {
+    int const version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    tls_server server{echo, {.version = version}};
+    // The way leads to the one server, which would know all tickets, whatever the URL says.
+    line_proxy proxy{server.port()};
+    auto const routed = tls_connector{trusting()}.via(proxy.route());
+    for (bool const again : {false, true})
+        for (char const* to : {"https://localhost:1/", "https://localhost:2/"}) {
+            client c{routed};
+            REQUIRE_FALSE(c.connect(to));
+            CHECK(speaks(c));
+            CHECK(c.stream.about().handshake == (again ? handshake::resumed : handshake::full));
+        }
+    CHECK(server.resumed() == 2);
+}
+
+TEST_CASE("tls: a kept connection serves the next stream, without a handshake") {
+    int const version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    tls_server server{echo, {.version = version}};
+    connection_pool pool;
+    tls_connector const connector{trusting(), pool};
+    {
+        client first{connector};
+        REQUIRE_FALSE(first.connect(server.url()));
+        CHECK_FALSE(first.stream.kept());
+        CHECK(first.stream.about().handshake == handshake::full);
+        CHECK(speaks(first));
+        first.stream.keep();
+        CHECK_FALSE(first.stream.kept());
+        CHECK(first.stream.about().handshake == handshake::none);
+        CHECK(first.write("word"));
+    }
+    CHECK(pool.size() == 1);
+    client second{tls_connector{connector}};
+    for (int i = 0; i != 2; ++i) {
+        REQUIRE_FALSE(second.connect(server.url()));
+        CHECK(second.stream.kept());
+        CHECK(second.stream.about().handshake == handshake::none);
+        CHECK(second.stream.about().proxy == nullptr);
+        CHECK_FALSE(second.stream.read_by_system());
+        CHECK(pool.size() == 0);
+        std::byte none{};
+        error_code ec;
+        CHECK(second.stream.read_some({&none, 1}, ec) == 0);
+        CHECK(ec == asio::error::would_block);
+        CHECK(speaks(second));
+        second.stream.keep();
+    }
+    CHECK(server.accepted() == 1);
+    CHECK(connector.handshakes().full == 1);
+    // Whoever is there already has it; the next one comes with a ticket of it.
+    REQUIRE_FALSE(second.connect(server.url()));
+    client third{connector};
+    REQUIRE_FALSE(third.connect(server.url()));
+    CHECK_FALSE(third.stream.kept());
+    CHECK(third.stream.about().handshake == handshake::resumed);
+    CHECK(speaks(third));
+    CHECK(speaks(second));
+    second.stream.close();
+    third.stream.close();
+    CHECK(pool.size() == 0);
+}
+
+TEST_CASE("tls: a kept connection is for those of the same settings only (G07)") {
+    tls_server server{echo};
+    connection_pool pool;
+    tls_connector const own{trusting(), pool};
+    auto pinned = trusting();
+    pinned.pins = {cleave::detail::tls_pin_of(local_identity().certificate.get())};
+    auto elsewhere = tls_settings{.ca_pem = make_authority("another").pem()};
+    auto const keep_one = [&] {
+        client c{own};
+        REQUIRE_FALSE(c.connect(server.url()));
+        CHECK(speaks(c));
+        c.stream.keep();
+        REQUIRE(pool.size() == 1);
+    };
+    keep_one();
+    auto const connects_anew = [&](auto const& connector, std::string const& to) {
+        client c{connector};
+        auto const ec = c.connect(to);
+        CHECK_FALSE(c.stream.kept());
+        if (!ec) CHECK(c.stream.about().handshake == handshake::full);
+        CHECK(pool.size() == 1);
+        return ec;
+    };
+    CHECK_FALSE(connects_anew(tls_connector{trusting(), pool}, server.url()));
+    CHECK_FALSE(connects_anew(tls_connector{pinned, pool}, server.url()));
+    CHECK_FALSE(connects_anew(unverified_tls_connector{{}, pool}, server.url()));
+    CHECK(connects_anew(tls_connector{elsewhere, pool}, server.url()) ==
+          error::certificate_unknown_issuer);
+    CHECK_FALSE(connects_anew(own, server.url("127.0.0.1")));
+    {
+        line_proxy proxy{server.port()};
+        client c{own.via(proxy.route())};
+        REQUIRE_FALSE(c.connect(server.url()));
+        CHECK_FALSE(c.stream.kept());
+    }
+    client c{own};
+    REQUIRE_FALSE(c.connect(server.url()));
+    CHECK(c.stream.kept());
+}
+
+TEST_CASE("tls: one who trusts nobody keeps nothing for those who verify (G07)") {
+    tls_server server{echo, {.shows = make_identity({.names = {"other"}})}};
+    connection_pool pool;
+    client careless{unverified_tls_connector{{}, pool}};
+    REQUIRE_FALSE(careless.connect(server.url()));
+    CHECK(speaks(careless));
+    careless.stream.keep();
+    CHECK(pool.size() == 1);
+    client careful{tls_connector{trusting(), pool}};
+    CHECK(careful.connect(server.url()) == error::certificate_unknown_issuer);
+    CHECK_FALSE(careful.stream.kept());
+}
+
+TEST_CASE("tls: http and https of one host keep their connections apart") {
+    tls_server server{echo, {.also_plain = true}};
+    connection_pool pool;
+    client c{tls_connector{trusting(), pool}};
+    auto const plain = "http" + server.url().substr(5);
+    for (bool const again : {false, true})
+        for (auto const& to : {server.url(), plain}) {
+            REQUIRE_FALSE(c.connect(to));
+            CHECK(c.stream.kept() == again);
+            CHECK(c.stream.read_by_system() == (to == plain));
+            CHECK(speaks(c));
+            c.stream.keep();
+        }
+    // Plain ones are those of a TCP connector too.
+    CHECK(pool.take(cleave::key_of(parse(plain))));
+    CHECK_FALSE(pool.take(cleave::key_of(parse(server.url()))));
+}
+
+TEST_CASE("tls: a ticket behind the last reply is taken, and the connection kept") {
+    bool const while_idle = GENERATE(true, false);
+    std::atomic<bool> go = false;
+    std::atomic<bool> sent = false;
+    tls_server server{[&](tls_connection& c) {
+                          c.send(c.read());
+                          go.wait(false);
+                          c.raw(c.ticket());
+                          wait_until_received(c.fd());
+                          sent = true;
+                          sent.notify_one();
+                          echo(c);
+                      },
+                      {.version = TLS1_3_VERSION}};
+    connection_pool pool;
+    tls_connector const connector{trusting(), pool};
+    client c{connector};
+    REQUIRE_FALSE(c.connect(server.url()));
+    CHECK(speaks(c));
+    auto const send_ticket = [&] {
+        go = true;
+        go.notify_one();
+        sent.wait(false);
+    };
+    if (!while_idle) send_ticket();
+    c.stream.keep();
+    CHECK(pool.size() == 1);
+    if (while_idle) send_ticket();
+    REQUIRE_FALSE(c.connect(server.url()));
+    CHECK(c.stream.kept());
+    CHECK(speaks(c));
+    CHECK(server.accepted() == 1);
+}
+
+TEST_CASE("tls: what died or spoke while idle, or before, is not used again (F02)") {
+    int const version = GENERATE(TLS1_2_VERSION, TLS1_3_VERSION);
+    auto const what =
+        GENERATE("goodbye", "fin", "reply", "half a reply", "half a ticket", "rubbish");
+    bool const while_idle = GENERATE(true, false);
+    CAPTURE(version, what, while_idle);
+    if (version == TLS1_2_VERSION && what == std::string_view{"half a ticket"}) return;
+    std::atomic<bool> go = false;
+    std::atomic<bool> sent = false;
+    tls_server server{[&](tls_connection& c) {
+                          if (!c.first()) return echo(c);
+                          c.send(c.read());
+                          go.wait(false);
+                          std::string_view const w = what;
+                          auto const bytes = w == "goodbye"         ? c.goodbye()
+                                             : w == "half a ticket" ? c.ticket()
+                                             : w == "rubbish"       ? std::string{"HTTP/1.1 408 "}
+                                             : w == "fin"           ? std::string{}
+                                                                    : c.encrypt("a reply");
+                          c.raw(w.starts_with("half") ? bytes.substr(0, 9) : bytes);
+                          int const fd = c.fd();
+                          if (w == "fin") c.fin();
+                          wait_until_received(fd);
+                          sent = true;
+                          sent.notify_one();
+                          c.read();
+                      },
+                      {.version = version}};
+    connection_pool pool;
+    client c{tls_connector{trusting(), pool}};
+    REQUIRE_FALSE(c.connect(server.url()));
+    CHECK(speaks(c));
+    auto const act = [&] {
+        go = true;
+        go.notify_one();
+        sent.wait(false);
+    };
+    if (!while_idle) act();
+    c.stream.keep();
+    CHECK(pool.size() == (while_idle ? 1 : 0));
+    if (while_idle) act();
+    REQUIRE_FALSE(c.connect(server.url()));
+    CHECK_FALSE(c.stream.kept());
+    CHECK(pool.size() == 0);
+    CHECK(speaks(c));
+    CHECK(server.accepted() == 2);
+}
+
+TEST_CASE("tls: keeping without a pool, or before there is anything to keep, is closing") {
+    std::atomic<int> goodbyes = 0;
+    tls_server server{[&](tls_connection& c) {
+        while (!c.read().empty()) {
+        }
+        if (c.peer_said_goodbye()) ++goodbyes;
+    }};
+    loopback_listener silent;
+    auto const nowhere = "https://localhost:" + std::to_string(silent.port()) + "/";
+    SECTION("without a pool") {
+        client c{tls_connector{trusting()}};
+        REQUIRE_FALSE(c.connect(server.url()));
+        c.stream.keep();
+        server.stop();
+        CHECK(goodbyes == 1);
+    }
+    connection_pool pool;
+    client c{tls_connector{trusting(), pool}};
+    std::vector<error_code> told;
+    auto const note = [&](error_code ec) { told.push_back(ec); };
+    SECTION("in the lookup") { c.stream.async_connect(parse(nowhere), note); }
+    SECTION("in the handshake") {
+        c.stream.async_connect(parse(nowhere), note);
+        while (silent.quiet()) c.context.run_for(1ms);
+        auto far = silent.accept();
+        while (far.quiet()) c.context.run_for(1ms);
+    }
+    c.stream.keep();
+    CHECK(pool.size() == 0);
+    c.context.restart();
+    c.context.run_for(10s);
+    for (auto const ec : told) CHECK(ec);
+}
+
+TEST_CASE("tls: closing ends a connect to a kept connection too, with a goodbye") {
+    std::atomic<int> goodbyes = 0;
+    tls_server server{[&](tls_connection& c) {
+        echo(c);
+        if (c.peer_said_goodbye()) ++goodbyes;
+    }};
+    connection_pool pool;
+    client c{tls_connector{trusting(), pool}};
+    REQUIRE_FALSE(c.connect(server.url()));
+    CHECK(speaks(c));
+    c.stream.keep();
+    CHECK(c.finish([&](auto h) {
+        c.stream.async_connect(parse(server.url()), h);
+        c.stream.close();
+    }) == asio::error::operation_aborted);
+    CHECK_FALSE(c.stream.kept());
+    CHECK(pool.size() == 0);
+    server.stop();
+    CHECK(goodbyes == 1);
+}
+
+TEST_CASE("tls: what the pool drops says goodbye, but not in a forked process") {
+    std::atomic<int> goodbyes = 0;
+    tls_server server{[&](tls_connection& c) {
+        echo(c);
+        if (c.peer_said_goodbye()) ++goodbyes;
+    }};
+    std::optional<connection_pool> pool{cleave::pool_limits{.idle_time = 1h}};
+    {
+        tls_connector const connector{trusting(), *pool};
+        client a{connector};
+        client b{connector};
+        REQUIRE_FALSE(a.connect(server.url()));
+        REQUIRE_FALSE(b.connect(server.url()));
+        CHECK(speaks(a));
+        CHECK(speaks(b));
+        a.stream.keep();
+        pid_t const child = ::fork();
+        REQUIRE(child >= 0);
+        if (child == 0) {
+            bool const empty = pool->size() == 0;
+            b.stream.close();
+            ::_exit(empty ? 0 : 1);
+        }
+        int status = -1;
+        REQUIRE(::waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+        CHECK(speaks(b));
+        REQUIRE_FALSE(a.connect(server.url()));
+        CHECK(a.stream.kept());
+        CHECK(speaks(a));
+        a.stream.keep();
+        b.stream.keep();
+    }
+    CHECK(pool->size() == 2);
+    SECTION("cleared") { pool->clear(); }
+    SECTION("too old") { pool->close_idle(connection_pool::clock::now() + 2h); }
+    SECTION("with the pool") { pool.reset(); }
+    server.stop();
+    CHECK(goodbyes == 2);
+}
+
+TEST_CASE("tls: by way of a proxy it is the URL's host that is named and verified (G04)") {
+    struct row {
+        std::vector<std::string> names;
+        error_code result;
+    };
+    for (auto const& [names, result] :
+         {row{{"origin.example"}, {}}, row{{"proxy.test"}, error::certificate_wrong_host},
+          row{{"localhost"}, error::certificate_wrong_host}}) {
+        CAPTURE(names);
+        tls_server server{echo,
+                          {.shows = make_identity({.names = names, .addresses = {"127.0.0.1"}},
+                                                  &test_authority())}};
+        line_proxy proxy{server.port()};
+        connection_pool pool;
+        auto const route = line_route{{"proxy.test", proxy.route().proxy.port}};
+        auto const connector = tls_connector{trusting(), pool}.via(route);
+        // Not to be resolved: nobody is asked but the proxy.
+        std::string const to = "https://origin.example:7/";
+        client c{connector};
+        CHECK(c.connect(to) == result);
+        if (!result) {
+            CHECK(speaks(c));
+            CHECK(server.last_name_wanted() == "origin.example");
+            c.stream.keep();
+            REQUIRE_FALSE(c.connect(to));
+            CHECK(c.stream.kept());
+            CHECK(speaks(c));
+        }
+        CHECK(proxy.asked() == std::vector<std::string>{"origin.example:7\n"});
+    }
+}
+
+TEST_CASE("tls_connector: by way of whom, for messages") {
+    auto const to = parse("https://origin.example/");
+    tls_connector const straight{trusting()};
+    CHECK(straight.by_way_of(to).empty());
+    CHECK(straight.via(line_route{{"proxy.test", 3128}}).by_way_of(to) == "proxy.test:3128");
+}
+
+TEST_CASE("tls_connector: a route's check comes behind the settings, and its hop is passed on") {
+    auto const hop = std::make_shared<cleave::proxy_hop const>();
+    tls_server server{echo};
+    line_proxy proxy{server.port()};
+    auto route = proxy.route();
+    route.told = hop;
+    auto const connector = tls_connector{trusting()}.via(route);
+    CHECK_FALSE(connector.check(parse("https://a.test/")));
+    for (char const* to : {"https://forbidden.test/", "http://forbidden.test/"})
+        CHECK(connector.check(parse(to)) == error::proxy_unsupported);
+    CHECK(tls_connector{{.pins = {"x"}}}.via(route).check(parse("https://forbidden.test/")) ==
+          error::bad_pin);
+    client c{connector};
+    REQUIRE_FALSE(c.connect("https://localhost/"));
+    CHECK(c.stream.about().proxy == hop.get());
+    CHECK(c.stream.about().handshake == handshake::full);
+    // Tickets and counts are those of all its copies.
+    CHECK(connector.handshakes().full == 1);
+}
+
+TEST_CASE("tls: closed between the socket's getting ready and the handler's turn") {
+    // A strand may have both to do: the close, and behind it what waits for the socket.
+    loopback_listener listener;
+    asio::io_context context;
+    auto const strand = asio::make_strand(context);
+    auto stream = std::make_unique<cleave::tls_stream<std::decay_t<decltype(strand)>>>(
+        tls_connector{trusting()}.make(strand));
+    bool const destroyed = GENERATE(false, true);
+    std::vector<error_code> told;
+    auto const to = parse("https://127.0.0.1:" + std::to_string(listener.port()) + "/");
+    asio::post(strand,
+               [&] { stream->async_connect(to, [&](error_code ec) { told.push_back(ec); }); });
+    while (listener.quiet()) context.run_for(1ms);
+    auto far = listener.accept();
+    while (far.quiet()) context.run_for(1ms);
+    far.write("no TLS at all");
+    // Asked for in two steps, for the first comes behind the look at the socket.
+    asio::post(context, [&] {
+        asio::post(strand, [&] {
+            stream->close();
+            if (destroyed) stream.reset();
+        });
+    });
+    context.run_for(10s);
+    CHECK(told == std::vector<error_code>{asio::error::operation_aborted});
 }
 
 TEST_CASE("tls: writes more than the socket takes") {

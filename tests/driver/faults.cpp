@@ -473,12 +473,53 @@ TEST_CASE("a lane that is given up for good does not end what the others can do 
 
 TEST_CASE("a name that does not resolve is named, and nothing is left (F07)") {
     temp_dir const dir;
-    // RFC 6761, section 6.4: never there. What exactly the resolver says is its own.
+    // RFC 6761, section 6.4: never there.
     auto const got = run("http://name.invalid/r", path_in(dir), {.renew = quick_backoff(1)});
-    CHECK(got.ec);
+    CHECK(got.ec == error::name_not_resolved);
     CHECK(got.report.failed->where == cleave::phase::connect);
     CHECK(got.report.failed->message().find("name.invalid") != std::string::npos);
     CHECK(std::filesystem::is_empty(dir.path()));
+}
+
+// ---- requests ---------------------------------------------------------------------------------
+
+TEST_CASE("whatever went before, each request has each of its fields once (I03)") {
+    object const o = object::random(size, 47);
+    fault_server server{[&, rest = honest(o)](fault_connection& c, seen_request const& r) {
+        if (r.target == "/r")
+            return static_cast<void>(c.send("HTTP/1.1 302 Found\r\nLocation: /moved\r\n"
+                                            "Content-Length: 0\r\n\r\n"));
+        auto const range = r.range().value();
+        switch (r.index % 5) {
+        case 1: return c.reset();
+        case 2:
+            return static_cast<void>(c.send("HTTP/1.1 503 Service Unavailable\r\n"
+                                            "Content-Length: 0\r\n\r\n"));
+        case 3:
+            c.send(honest_206_head(o, range.first, range.second));
+            c.send_body(body(o, range.first, range.first + 9));
+            return c.reset();
+        default: return rest(c, r);
+        }
+    }};
+    temp_dir const dir;
+    cleave::request what{server.url("/r")};
+    what.with_header("X-Token", "mine")
+        .target.take_userinfo(cleave::request{"http://u:p@h/"}.target);
+    auto const got = run(what, path_in(dir), {.segment_size = 50'000, .renew = quick_backoff(20)});
+    CHECK_FALSE(got.ec);
+    CHECK(got.bytes == o.bytes);
+    CHECK(got.report.retries > 3);
+    std::size_t conditional = 0;
+    for (seen_request const& r : server.requests()) {
+        CAPTURE(r.head);
+        for (char const* name : {"Host", "Range", "User-Agent", "Accept", "Accept-Encoding",
+                                 "Authorization", "X-Token"})
+            CHECK(r.count(name) == 1);
+        CHECK(r.count("If-Range") <= 1);
+        conditional += r.count("If-Range");
+    }
+    CHECK(conditional > 3);
 }
 
 // ---- digests ----------------------------------------------------------------------------------

@@ -324,6 +324,24 @@ TEST_CASE("each step has its own timeout, kept to the nanosecond") {
     }
 }
 
+TEST_CASE("a name that does not resolve for a while is asked for again, and costs nothing (F07)") {
+    object const o = object::random(10'000'000, 21);
+    simulation s{memory_network::honest(o), {.rate = 1'000'000}};
+    bool const for_ever = GENERATE(false, true);
+    s.network.on_connect([for_ever](std::size_t attempt) {
+        return attempt == 0 || (attempt > 10 && !for_ever) ? arrival::accepted
+                                                           : arrival::unresolved;
+    });
+    REQUIRE(s.run());
+    CHECK_FALSE(s.ec);
+    CHECK(s.disk.bytes(name) == o.bytes);
+    CHECK(s.network.attempts() > 11);
+    if (for_ever)
+        CHECK(s.network.connections() == 1);
+    else
+        CHECK(s.network.connections() > 1);
+}
+
 TEST_CASE("a disk that is full is found before a byte is fetched for it") {
     object const o = object::random(5'000'000, 5);
     simulation s{memory_network::honest(o), {.rate = 100'000}};

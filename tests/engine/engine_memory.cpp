@@ -44,7 +44,7 @@ struct ways {
     std::uint64_t grant = 0;
     std::uint32_t lanes = 4;
     std::string url = "http://h/x";
-    expectation verifier = {.wants = true};
+    told_verifier verifier = {.wants = true};
     cleave::sink_shape sink = {};
     cleave::stealing_limits stealing = {};
     // How often the others have their turn before the last lane has one.
@@ -55,7 +55,7 @@ struct ways {
 class honest_world {
   public:
     using engine_type = cleave::engine<cleave::fixed_size, cleave::fixed_lanes, insistence,
-                                       expectation, cleave::unlimited, counting>;
+                                       told_verifier, cleave::unlimited, counting>;
 
     explicit honest_world(ways const& w)
         : is_(w), engine_(cleave::request{w.url}, cleave::fixed_size{w.segment_size},

@@ -176,7 +176,7 @@ class world {
           engine_(request_of(c, seed), std::move(planner),
                   moody_lanes{c.lanes, &asked_, random_source{seed + 1}, c.whims},
                   insistence{.tries = c.tries, .wait = c.wait},
-                  expectation{.wants = c.verified, .parts = pieces_of(c)},
+                  told_verifier{.wants = c.verified, .parts = pieces_of(c)},
                   moody_pacer{&asked_, random_source{seed + 2}, c.pace}, observer_, c.windows,
                   {.sink = c.sink}),
           lanes_(c.lanes), before_(c.lanes) {
@@ -203,7 +203,7 @@ class world {
 
   private:
     using engine_type =
-        cleave::engine<Planner, moody_lanes, insistence, expectation, moody_pacer, watcher>;
+        cleave::engine<Planner, moody_lanes, insistence, told_verifier, moody_pacer, watcher>;
 
     // What a lane's connection is about to bring.
     enum class due { nothing, connection, head, grant };

@@ -46,6 +46,10 @@ struct recorder : cleave::ignores_other_events {
         std::optional<std::chrono::nanoseconds> again_after;
         cleave::next_step next = cleave::next_step::none;
     };
+    struct dropping {
+        std::uint32_t mirror;
+        std::error_code code;
+    };
     std::chrono::nanoseconds every{0};
     std::vector<cleave::identity> known = {};
     std::vector<bool> ranges = {};
@@ -55,6 +59,7 @@ struct recorder : cleave::ignores_other_events {
     std::vector<bool> pauses = {};
     std::vector<std::uint64_t> resumed = {};
     std::vector<std::error_code> refreshed = {};
+    std::vector<dropping> dropped = {};
     std::vector<cleave::progress> told = {};
     std::vector<std::vector<cleave::lane_progress>> lanes = {};
 
@@ -67,6 +72,7 @@ struct recorder : cleave::ignores_other_events {
     }
     void on(cleave::download_resumed const& r) noexcept { resumed.push_back(r.bytes); }
     void on(cleave::request_refreshed const& r) noexcept { refreshed.push_back(r.failed); }
+    void on(cleave::mirror_dropped const& m) noexcept { dropped.push_back({m.index, m.why.code}); }
     void on(cleave::bytes_stolen const& s) noexcept { stolen.push_back(s); }
     void on(cleave::piece_failed const& p) noexcept { failed_pieces.push_back(p); }
     void on(cleave::download_paused const& p) noexcept { pauses.push_back(p.paused); }
@@ -81,24 +87,36 @@ static_assert(cleave::observer<recorder>);
 
 /// A verifier that answers as it is told to. Of pieces the digest of no bytes is right, and any
 /// other wrong.
-struct expectation {
+struct told_verifier {
     using hasher_type = cleave::no_hasher;
     bool wants = false;
     bool right = true;
     std::error_code wrong = {};
     cleave::piece_expectation parts = {};
+    std::uint64_t print = 0;           ///< which digest is expected
+    bool const* right_there = nullptr; ///< in place of `right`: whether it is right when asked
+    bool learns = false;               ///< any digest that a server sends
 
     [[nodiscard]] bool wanted() const noexcept { return wants; }
     [[nodiscard]] std::error_code fault() const noexcept { return wrong; }
     [[nodiscard]] hasher_type make_hasher() const noexcept { return {}; }
-    [[nodiscard]] bool matches(cleave::digest_value const&) const noexcept { return right; }
+    [[nodiscard]] bool matches(cleave::digest_value const&) const noexcept {
+        return right_there == nullptr ? right : *right_there;
+    }
     [[nodiscard]] cleave::piece_expectation pieces() const noexcept { return parts; }
     [[nodiscard]] hasher_type make_piece_hasher() const noexcept { return {}; }
     [[nodiscard]] bool matches_piece(std::uint64_t, cleave::digest_value const& d) const noexcept {
         return d.size == 0;
     }
+    [[nodiscard]] std::uint64_t expectation() const noexcept { return print; }
+    [[nodiscard]] std::string_view asks() const noexcept { return {}; }
+    [[nodiscard]] std::error_code learn(std::string_view sent) noexcept {
+        if (learns) wants = !sent.empty();
+        return {};
+    }
 };
-static_assert(cleave::piece_verifier<expectation>);
+static_assert(cleave::piece_verifier<told_verifier>);
+static_assert(cleave::learning_verifier<told_verifier>);
 /// Of a piece that came wrong.
 inline constexpr cleave::digest_value wrong_digest{.bytes = {}, .size = 1};
 
@@ -247,7 +265,7 @@ struct action_text {
 
 struct script_options {
     cleave::engine_windows windows = {.grant = 100, .opening = 50, .hash = 300, .hash_from = 100};
-    expectation verifier = {};
+    told_verifier verifier = {};
     insistence renewal = {};
     std::chrono::nanoseconds progress{0};
     cleave::sink_shape sink = {};
@@ -262,7 +280,7 @@ template <class Planner = cleave::even_split>
 class script {
   public:
     using engine_type =
-        cleave::engine<Planner, wished_lanes, insistence, expectation, purse_pacer, recorder>;
+        cleave::engine<Planner, wished_lanes, insistence, told_verifier, purse_pacer, recorder>;
 
     explicit script(Planner planner, std::uint32_t lanes = 2, script_options o = {},
                     cleave::request what = "http://h/x")
@@ -292,6 +310,7 @@ class script {
             if (auto const* run = std::get_if<action::run>(&*a)) {
                 REQUIRE_FALSE(running); // one job at a time
                 running = run->what;
+                job_bytes = run->bytes;
                 sink_touched = true;
             }
             if (auto const* wait = std::get_if<action::wait_until>(&*a)) {
@@ -374,6 +393,7 @@ class script {
     std::optional<instant> timer;
     bool finished = false;
     std::optional<job> running;
+    segment job_bytes; ///< of the last job
     bool sink_touched = false;
     std::string sent;          ///< the last request's text
     std::vector<lane_id> kept; ///< lanes whose connections may be used by others

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Requests: byte for byte what is sent, and what of the caller's is not.
+// Requests: byte for byte what is sent, to the origin or to a proxy, and what of the caller's is
+// not.
 
 #include <cleave/http/request_head.hpp>
 
@@ -11,12 +12,14 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 using cleave::check_headers;
 using cleave::error;
 using cleave::header;
 using cleave::max_offset;
+using cleave::proxy_hop;
 using cleave::request_fields;
 using cleave::segment;
 using cleave::url;
@@ -32,6 +35,7 @@ struct asked {
     std::optional<validator> if_range = {};
     std::vector<header> headers = {};
     std::string user_agent = "cleave";
+    std::optional<proxy_hop> proxy = {};
 };
 
 std::string written(asked const& what) {
@@ -41,7 +45,8 @@ std::string written(asked const& what) {
     REQUIRE_FALSE(check_headers(what.headers, what.user_agent));
     std::string to = "something that was there before";
     cleave::write_request_head(to, {target, what.range, what.if_range ? &*what.if_range : nullptr,
-                                    what.headers, what.user_agent});
+                                    what.headers, what.user_agent,
+                                    what.proxy ? &*what.proxy : nullptr});
     return to;
 }
 
@@ -147,6 +152,121 @@ TEST_CASE("user and password become Basic credentials") {
     CHECK(written({.target = "http://a:b@h/"}).find("a:b") == std::string::npos);
 }
 
+TEST_CASE("credentials are written as RFC 7617 has them, whoever they are for") {
+    using cleave::basic_credentials;
+    // Section 2, and section 2.1 with UTF-8.
+    CHECK(basic_credentials("Aladdin:open%20sesame") == "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    CHECK(basic_credentials("test:123%C2%A3") == "Basic dGVzdDoxMjPCow==");
+    CHECK(basic_credentials("a") == basic_credentials("a:"));
+    CHECK(basic_credentials("") == "Basic Og==");
+    // The same as in a request.
+    std::string const text = written({.target = "http://Aladdin:open%20sesame@h/"});
+    CHECK(text.find("\r\nAuthorization: " + basic_credentials("Aladdin:open%20sesame") + "\r\n") !=
+          std::string::npos);
+}
+
+namespace {
+
+// What the digits of Base64 stand for (RFC 4648, section 4).
+std::string decoded(std::string_view text) {
+    std::string const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    std::string bits;
+    for (char const c : text.substr(0, text.find('='))) {
+        std::size_t const value = alphabet.find(c);
+        REQUIRE(value < 64);
+        for (int bit = 5; bit >= 0; --bit) bits += (value >> bit & 1) != 0 ? '1' : '0';
+    }
+    std::string to;
+    for (std::size_t at = 0; at + 8 <= bits.size(); at += 8)
+        to += static_cast<char>(std::stoi(bits.substr(at, 8), nullptr, 2));
+    CHECK(text.size() % 4 == 0);
+    return to;
+}
+
+} // namespace
+
+TEST_CASE("any name and password come through URL and credentials as they are") {
+    std::string every;
+    for (int byte = 0x20; byte < 256; ++byte)
+        if (byte != 0x7f) every += static_cast<char>(byte);
+    std::string no_colon = every;
+    no_colon.erase(no_colon.find(':'), 1);
+    for (auto const& [user, password] : {std::pair{"Aladdin"s, "open sesame"s},
+                                         {"test"s, "123\xc2\xa3"s},
+                                         {""s, ""s},
+                                         {"a%41+b"s, "%2541:"s},
+                                         {no_colon, every},
+                                         {every.substr(0, 26), ""s}}) {
+        std::error_code ec;
+        url target = url::parse("http://h/", ec);
+        target.set_userinfo(user, password, ec);
+        REQUIRE_FALSE(ec);
+        std::string const text = cleave::basic_credentials(target.userinfo());
+        REQUIRE(text.starts_with("Basic "));
+        CHECK(decoded(text.substr(6)) == user + ":" + password);
+    }
+}
+
+TEST_CASE("a proxy is told the whole URL, and the origin the same as ever") {
+    CHECK(written({.target = "http://example.org/a?b#c", .proxy = proxy_hop{}}) ==
+          "GET http://example.org/a?b HTTP/1.1\r\nHost: example.org\r\n" + common + "\r\n");
+    struct row {
+        char const* target;
+        char const* line;
+        char const* host;
+    };
+    for (row const& r : {row{"http://example.org", "http://example.org/", "example.org"},
+                         row{"http://example.org?q", "http://example.org/?q", "example.org"},
+                         row{"http://Example.org:80/x", "http://example.org/x", "example.org"},
+                         row{"http://h:8080/x", "http://h:8080/x", "h:8080"},
+                         row{"http://h:443/x", "http://h:443/x", "h:443"},
+                         row{"http://[::1]/x", "http://[::1]/x", "[::1]"},
+                         row{"http://[::1]:81/x", "http://[::1]:81/x", "[::1]:81"},
+                         row{"http://1.2.3.4:81/x", "http://1.2.3.4:81/x", "1.2.3.4:81"},
+                         row{"https://h/x", "https://h/x", "h"}}) {
+        INFO(r.target);
+        CHECK(written({.target = r.target, .proxy = proxy_hop{}}) ==
+              "GET "s + r.line + " HTTP/1.1\r\nHost: " + r.host + "\r\n" + common + "\r\n");
+    }
+}
+
+TEST_CASE("the proxy's credentials go to the proxy, once, and to nobody else (I03)") {
+    std::string const basic = cleave::basic_credentials("proxy:key");
+    asked what{.target = "http://user:word@h/x",
+               .range = segment{1, 2},
+               .if_range = validator{kind::strong_etag, "\"v1\""},
+               .proxy = proxy_hop{basic}};
+    std::string const text = written(what);
+    CHECK(lines_with(text, "Proxy-Authorization") == 1);
+    CHECK(text.find("\r\nProxy-Authorization: " + basic + "\r\n") != std::string::npos);
+    for (char const* name : {"Host", "Range", "If-Range", "Authorization"})
+        CHECK(lines_with(text, name) == 1);
+    // Those of the URL are not in what the proxy is told of it.
+    CHECK(text.starts_with("GET http://h/x HTTP/1.1\r\n"));
+
+    what.headers = {{"authorization", "Bearer x"}};
+    CHECK(lines_with(written(what), "Proxy-Authorization") == 1);
+    CHECK(lines_with(written(what), "Authorization") == 0);
+
+    what.proxy = proxy_hop{};
+    CHECK(lines_with(written(what), "Proxy-Authorization") == 0);
+    what.proxy.reset();
+    CHECK(lines_with(written(what), "Proxy-Authorization") == 0);
+}
+
+TEST_CASE("a bearer token is sent in place of the URL's credentials, and never beyond its line "
+          "(I01)") {
+    auto const headers_of = [](std::string_view token) {
+        return cleave::request{"http://h/"}.with_bearer(token).headers;
+    };
+    std::string const text =
+        written({.target = "http://u:p@h/", .headers = headers_of("a.b~c+/=")});
+    CHECK(lines_with(text, "Authorization") == 1);
+    CHECK(text.find("\r\nAuthorization: Bearer a.b~c+/=\r\n") != std::string::npos);
+    for (auto const& token : {"a\r\nRange: bytes=0-1"s, "a\n"s, "\r"s, "a\0b"s, "\x7f"s})
+        CHECK(check_headers(headers_of(token), "cleave") == error::bad_header);
+}
+
 TEST_CASE("every field is on the wire once (I03)") {
     std::string const text = written({.target = "http://u:p@h/x",
                                       .range = segment{1, 2},
@@ -194,10 +314,26 @@ TEST_CASE("headers that would say more than they seem to are refused (I01)") {
 }
 
 TEST_CASE("headers that the download sets are refused (I04)") {
-    for (char const* name :
-         {"Host", "Range", "If-Range", "Content-Length", "Transfer-Encoding", "Accept-Encoding",
-          "TE", "Connection", "Trailer", "Upgrade", "Expect", "Keep-Alive", "Proxy-Connection",
-          "host", "RANGE", "if-range", "Te", "cOnTeNt-LeNgTh"}) {
+    for (char const* name : {"Host",
+                             "Range",
+                             "If-Range",
+                             "Content-Length",
+                             "Transfer-Encoding",
+                             "Accept-Encoding",
+                             "TE",
+                             "Connection",
+                             "Trailer",
+                             "Upgrade",
+                             "Expect",
+                             "Keep-Alive",
+                             "Proxy-Connection",
+                             "Proxy-Authorization",
+                             "proxy-authorization",
+                             "host",
+                             "RANGE",
+                             "if-range",
+                             "Te",
+                             "cOnTeNt-LeNgTh"}) {
         INFO(name);
         std::vector<header> const headers = {{name, "x"}};
         CHECK(check_headers(headers, "cleave") == error::reserved_header);

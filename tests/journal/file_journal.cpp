@@ -133,7 +133,7 @@ TEST_CASE("file_journal lies beside the target, or where it was said") {
     CHECK(std::distance(fs::directory_iterator{dir.path()}, {}) == 2);
 }
 
-TEST_CASE("file_journal is for its owner only") {
+TEST_CASE("file_journal is for its owner only (I08)") {
     temp_dir dir;
     fs::path const target = dir / "target";
     random_source random{2};

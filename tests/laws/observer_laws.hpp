@@ -44,11 +44,12 @@ void tell_of_everything(O& o, random_source& random) {
     o.on(cleave::object_known{known, random.chance(50)});
     o.on(cleave::attempt_failed{lane(), failure,
                                 random.chance(50) ? std::optional{time()} : std::nullopt,
-                                static_cast<cleave::next_step>(random.below(7))});
+                                static_cast<cleave::next_step>(random.below(8))});
     o.on(cleave::download_resumed{number()});
     o.on(cleave::request_refreshed{random.chance(50) ? failure.code : std::error_code{}});
     o.on(cleave::bytes_stolen{lane(), lane(), some(), random.chance(50)});
     o.on(cleave::piece_failed{number(), some()});
+    o.on(cleave::mirror_dropped{lane(), "http://host/", failure});
     o.on(cleave::download_paused{random.chance(50)});
     o.on(cleave::progress{number(), random.chance(50) ? std::optional{number()} : std::nullopt,
                           time(), lanes, number(), std::nullopt});

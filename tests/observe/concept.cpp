@@ -25,6 +25,7 @@ using cleave::download_ended;
 using cleave::download_paused;
 using cleave::download_resumed;
 using cleave::lane_connected;
+using cleave::mirror_dropped;
 using cleave::object_known;
 using cleave::observer;
 using cleave::piece_failed;
@@ -46,6 +47,7 @@ struct least {
     void on(request_refreshed const&) noexcept {}
     void on(bytes_stolen const&) noexcept {}
     void on(piece_failed const&) noexcept {}
+    void on(mirror_dropped const&) noexcept {}
     void on(download_paused const&) noexcept {}
     void on(progress const&) noexcept {}
     void on(download_ended const&) noexcept {}
@@ -154,6 +156,7 @@ TEST_CASE("observer: what lacks an event, throws at it or would change it") {
     STATIC_REQUIRE(every_near_miss_of<request_refreshed>);
     STATIC_REQUIRE(every_near_miss_of<bytes_stolen>);
     STATIC_REQUIRE(every_near_miss_of<piece_failed>);
+    STATIC_REQUIRE(every_near_miss_of<mirror_dropped>);
     STATIC_REQUIRE(every_near_miss_of<download_paused>);
     STATIC_REQUIRE(every_near_miss_of<progress>);
     STATIC_REQUIRE(every_near_miss_of<download_ended>);

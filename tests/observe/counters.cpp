@@ -39,6 +39,7 @@ std::string all(counters const& c) {
     add("same", c->same_connection);
     add("new", c->new_connection);
     add("fresh", c->fresh_request);
+    add("other", c->other_mirror);
     add("fewer", c->fewer_lanes);
     add("one", c->one_stream);
     add("version", c->new_version);
@@ -48,6 +49,7 @@ std::string all(counters const& c) {
     add("not_refreshed", c->refreshes_failed);
     add("stolen", c->bytes_stolen);
     add("pieces_failed", c->pieces_failed);
+    add("dropped", c->mirrors_dropped);
     add("paused", c->paused);
     add("ended", c->ended);
     add("ended_well", c->ended_well);
@@ -88,9 +90,9 @@ TEST_CASE("each event is counted where it belongs") {
             char const* counted;
         };
         for (row const& r : {row{step::same_connection, "same"}, row{step::new_connection, "new"},
-                             row{step::fresh_request, "fresh"}, row{step::fewer_lanes, "fewer"},
-                             row{step::one_stream, "one"}, row{step::new_version, "version"},
-                             row{step::none, "none"}}) {
+                             row{step::fresh_request, "fresh"}, row{step::other_mirror, "other"},
+                             row{step::fewer_lanes, "fewer"}, row{step::one_stream, "one"},
+                             row{step::new_version, "version"}, row{step::none, "none"}}) {
             counters some;
             some.on(cleave::attempt_failed{0, stalled, std::nullopt, r.next});
             some.on(cleave::attempt_failed{1, stalled, 1s, r.next});
@@ -118,6 +120,11 @@ TEST_CASE("each event is counted where it belongs") {
     SECTION("pieces") {
         c.on(cleave::piece_failed{7, {0, 9}});
         CHECK(all(c) == "pieces_failed=1 ");
+    }
+    SECTION("mirrors") {
+        c.on(cleave::mirror_dropped{1, "http://one.example/", stalled});
+        c.on(cleave::mirror_dropped{2, "http://two.example/", stalled});
+        CHECK(all(c) == "dropped=2 ");
     }
     SECTION("pauses") {
         c.on(cleave::download_paused{true});
@@ -169,6 +176,7 @@ TEST_CASE("counters keep the laws of observers, and count without memory") {
               c.on(cleave::lane_connected{});
               c.on(cleave::object_known{known});
               c.on(cleave::attempt_failed{0, stalled, 1s});
+              c.on(cleave::mirror_dropped{1, "http://one.example/", stalled});
               c.on(cleave::progress{});
               c.on(cleave::download_ended{});
           }) == 0);

@@ -66,6 +66,8 @@ TEST_CASE("each event has its line") {
           "lane 2 takes [10,19] over from lane 1, which was slower");
     CHECK(line_of(cleave::piece_failed{7, {70, 79}}) ==
           "piece 7, [70,79], does not have its digest; it is fetched again");
+    CHECK(line_of(cleave::mirror_dropped{1, "http://one.example/x", reset}) ==
+          "gave up http://one.example/x: " + reset.message());
     CHECK(line_of(cleave::download_paused{true}) == "paused");
     CHECK(line_of(cleave::download_paused{false}) == "going on");
     CHECK(line_of(cleave::download_resumed{1000}) ==
@@ -79,7 +81,8 @@ TEST_CASE("each event has its line") {
           "failed after 17 bytes and 0.0 s: " + reset.message());
 }
 
-TEST_CASE("the line about the object says what is known of it, and nothing of what it is called") {
+TEST_CASE("the line about the object says what is known of it, and nothing of what it is called "
+          "(I08)") {
     using kind = cleave::validator::kind;
     cleave::identity known;
     CHECK(line_of(cleave::object_known{known, true}) ==
@@ -107,6 +110,7 @@ TEST_CASE("the line about a failure says why, and what comes next") {
     // These say nothing of a time, known or not.
     for (auto const when : {std::optional<std::chrono::nanoseconds>{}, std::optional{1000ns}}) {
         CHECK(follows(step::fresh_request, when) == "gets a fresh URL");
+        CHECK(follows(step::other_mirror, when) == "goes on at another mirror");
         CHECK(follows(step::fewer_lanes, when) == "goes on without this lane");
         CHECK(follows(step::one_stream, when) == "one stream from here on");
         CHECK(follows(step::new_version, when) == "begins again with the new version");
@@ -151,7 +155,7 @@ TEST_CASE("a line stays one line, whatever a message holds") {
         for (char const c : text) REQUIRE((c >= ' ' && c <= '~'));
     });
     for (int i = 0; i != 200; ++i) cleave_test::tell_of_everything(o, random);
-    CHECK(lines == 10 * 200);
+    CHECK(lines == 11 * 200);
 }
 
 TEST_CASE("lines go to a stream, each with its end") {
@@ -176,7 +180,7 @@ TEST_CASE("what becomes of a line does not come back") {
         throw 17;
     });
     cleave_test::tell_of_everything(throws, random);
-    CHECK(calls == 10);
+    CHECK(calls == 11);
     CHECK(cleave_test::broken_observer(std::move(throws), random) == "");
 
     full_disk disk;

@@ -95,6 +95,7 @@ TEST_CASE("on_progress passes on nothing but progress") {
     o.on(cleave::request_refreshed{});
     o.on(cleave::bytes_stolen{});
     o.on(cleave::piece_failed{});
+    o.on(cleave::mirror_dropped{1, "http://one.example/", failure});
     o.on(cleave::download_paused{});
     o.on(cleave::download_ended{});
     CHECK(calls == 0);

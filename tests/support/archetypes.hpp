@@ -253,6 +253,7 @@ struct told {
     int refreshed = 0;
     int stolen = 0;
     int pieces_failed = 0;
+    int dropped = 0;
     int paused = 0;
     int progressed = 0;
     int ended = 0;
@@ -270,6 +271,7 @@ class observer_archetype : public bare {
     void on(cleave::request_refreshed const&) noexcept { ++told_.refreshed; }
     void on(cleave::bytes_stolen const&) noexcept { ++told_.stolen; }
     void on(cleave::piece_failed const&) noexcept { ++told_.pieces_failed; }
+    void on(cleave::mirror_dropped const&) noexcept { ++told_.dropped; }
     void on(cleave::download_paused const&) noexcept { ++told_.paused; }
     void on(cleave::progress const&) noexcept { ++told_.progressed; }
     void on(cleave::download_ended const&) noexcept { ++told_.ended; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// TCP on this machine without HTTP: a listener whose far ends the test holds in its hands, waits
-// that end, and a count of open files to find leaks with.
+// TCP on this machine without HTTP: a listener whose far ends the test holds in its hands, one that
+// does not answer, waits that end, and a count of open files to find leaks with.
 
 #pragma once
 
@@ -10,12 +10,14 @@
 #include <asio/io_context.hpp>
 #include <asio/ip/address.hpp>
 #include <asio/ip/tcp.hpp>
+#include <asio/ip/v6_only.hpp>
 
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -62,7 +64,8 @@ class far_end {
     /// Whether the other side has sent nothing and is still there.
     bool quiet() {
         char c{};
-        return ::recv(socket_.native_handle(), &c, 1, MSG_DONTWAIT) < 0 && errno == EAGAIN;
+        return ::recv(socket_.native_handle(), &c, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+               errno == EAGAIN;
     }
     void write(std::string_view text) {
         if (::send(socket_.native_handle(), text.data(), text.size(), MSG_NOSIGNAL) !=
@@ -80,11 +83,12 @@ class far_end {
     asio::ip::tcp::socket socket_;
 };
 
-/// Listens on a free port of 127.0.0.1 or ::1; throws where there is no such address.
+/// Listens on a free port of 127.0.0.1 or ::1, or on a given one; throws where there is no such
+/// address.
 class loopback_listener {
   public:
-    explicit loopback_listener(std::string const& address = "127.0.0.1")
-        : acceptor_(context_, {asio::ip::make_address(address), 0}) {}
+    explicit loopback_listener(std::string const& address = "127.0.0.1", std::uint16_t port = 0)
+        : acceptor_(context_, {asio::ip::make_address(address), port}) {}
 
     std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
 
@@ -112,6 +116,31 @@ class loopback_listener {
     asio::ip::tcp::acceptor acceptor_;
 };
 
+/// An address that does not answer: the queue of its listener is full.
+class black_hole {
+  public:
+    explicit black_hole(std::string const& address = "127.0.0.1", std::uint16_t port = 0) {
+        asio::ip::tcp::endpoint const at{asio::ip::make_address(address), port};
+        acceptor_.open(at.protocol());
+        if (at.protocol() == asio::ip::tcp::v6()) acceptor_.set_option(asio::ip::v6_only{true});
+        acceptor_.set_option(asio::ip::tcp::acceptor::reuse_address{true});
+        acceptor_.bind(at);
+        acceptor_.listen(0); // room for one
+        filler_.connect(endpoint());
+        if (!wait_readable(acceptor_.native_handle()))
+            throw std::runtime_error{"black_hole: nobody came"};
+    }
+    asio::ip::tcp::endpoint endpoint() const { return acceptor_.local_endpoint(); }
+    std::uint16_t port() const { return endpoint().port(); }
+    /// Makes room. Who waits for an answer gets it with the next SYN, a second later.
+    void answer() { acceptor_.accept().close(); }
+
+  private:
+    asio::io_context context_;
+    asio::ip::tcp::acceptor acceptor_{context_};
+    asio::ip::tcp::socket filler_{context_};
+};
+
 /// Whether this machine has ::1.
 inline bool has_ipv6() {
     try {
@@ -119,6 +148,20 @@ inline bool has_ipv6() {
         return true;
     } catch (std::system_error const&) {
         return false;
+    }
+}
+
+/// Two listeners, on 127.0.0.1 and ::1, that have one port.
+template <class Four, class Six>
+std::pair<std::unique_ptr<Four>, std::unique_ptr<Six>> on_one_port() {
+    for (;;) {
+        try {
+            auto four = std::make_unique<Four>("127.0.0.1");
+            auto six = std::make_unique<Six>("::1", four->port());
+            return {std::move(four), std::move(six)};
+        } catch (std::system_error const&) {
+            // Somebody has that one, perhaps a connection that ended there.
+        }
     }
 }
 

@@ -25,6 +25,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -52,8 +53,9 @@ struct memory_link {
 /// What comes of an attempt to connect.
 enum class arrival {
     accepted,
-    refused, ///< answered with a reset
-    lost,    ///< never answered
+    refused,    ///< answered with a reset
+    lost,       ///< never answered
+    unresolved, ///< there is no such name
 };
 
 class memory_peer;
@@ -82,6 +84,9 @@ struct memory_network_state {
     }
 };
 
+// The network of each host; under "" that of all others.
+using memory_hosts = std::map<std::string, std::shared_ptr<memory_network_state>>;
+
 // One step of what a server does on a connection.
 struct memory_step {
     enum class kind { bytes, silence, fin, rst, stall };
@@ -108,11 +113,13 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         auto const comes = network_->on_connect ? network_->on_connect(index_) : arrival::accepted;
         network_->note(index_, comes == arrival::accepted  ? "connects"
                                : comes == arrival::refused ? "is refused"
-                                                           : "is lost");
+                               : comes == arrival::lost    ? "is lost"
+                                                           : "does not resolve");
         if (comes == arrival::lost) return;
         later(2 * link_.latency, [comes](memory_connection& c) {
             if (c.client_closed_) return;
             if (comes == arrival::refused) return c.wake(asio::error::connection_refused);
+            if (comes == arrival::unresolved) return c.wake(asio::error::host_not_found);
             c.established_ = true;
             c.server_open_ = true;
             ++c.network_->connections;
@@ -416,16 +423,18 @@ inline void detail::memory_connection::answer(seen_request const& r) {
 template <class Executor>
 class memory_stream {
   public:
-    memory_stream(Executor const& ex, std::shared_ptr<detail::memory_network_state> network)
-        : executor_(ex), network_(std::move(network)), handlers_(detail::handlers_of(ex)) {}
+    memory_stream(Executor const& ex, detail::memory_hosts hosts)
+        : executor_(ex), hosts_(std::move(hosts)), handlers_(detail::handlers_of(ex)) {}
     memory_stream(memory_stream&&) = default;
     memory_stream& operator=(memory_stream&&) = delete;
     ~memory_stream() { close(); }
 
     template <class Handler>
-    void async_connect(cleave::url const&, Handler handler) {
+    void async_connect(cleave::url const& to, Handler handler) {
         close();
-        connection_ = std::make_shared<detail::memory_connection>(network_, handlers_);
+        auto const named = hosts_.find(std::string{to.host()});
+        auto const& network = named == hosts_.end() ? hosts_.at("") : named->second;
+        connection_ = std::make_shared<detail::memory_connection>(network, handlers_);
         connection_->connect(executor_, std::move(handler));
     }
     template <class Handler>
@@ -451,17 +460,23 @@ class memory_stream {
     }
 
     Executor executor_;
-    std::shared_ptr<detail::memory_network_state> network_;
+    detail::memory_hosts hosts_;
     std::shared_ptr<detail::waiting_handlers> handlers_;
     std::shared_ptr<detail::memory_connection> connection_;
 };
 
-/// A model of cleave's `byte_connector`; every URL leads to the one server of its network.
+/// A model of cleave's `byte_connector`; every URL leads to the one server of its network, but for
+/// those of hosts that are in others.
 class memory_connector {
   public:
     template <class Executor>
     [[nodiscard]] memory_stream<Executor> make(Executor const& ex) const {
-        return {ex, network_};
+        return {ex, hosts_};
+    }
+    /// URLs of this host lead to the server of another network.
+    [[nodiscard]] memory_connector with_host(std::string name, memory_connector const& other) && {
+        hosts_[std::move(name)] = other.hosts_.at("");
+        return std::move(*this);
     }
     [[nodiscard]] std::error_code check(cleave::url const&) const noexcept { return {}; }
     [[nodiscard]] cleave::cause classify(std::error_code ec) const noexcept {
@@ -474,9 +489,9 @@ class memory_connector {
   private:
     friend class memory_network;
     explicit memory_connector(std::shared_ptr<detail::memory_network_state> n)
-        : network_(std::move(n)) {}
+        : hosts_{{"", std::move(n)}} {}
 
-    std::shared_ptr<detail::memory_network_state> network_;
+    detail::memory_hosts hosts_;
 };
 
 static_assert(cleave::byte_connector<memory_connector, asio::any_io_executor>);

@@ -11,14 +11,14 @@
 //   /limited/name    each connection is held to nginx_options::limit_rate
 //   /few/name        503 to more than nginx_options::limit_conn requests at one time
 //   /moved/name      302 to /name
+//
+// With a certificate it does so over TLS.
 
 #pragma once
 
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
@@ -26,11 +26,10 @@
 #include <string_view>
 #include <system_error>
 
-#include <netinet/in.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "free_port.hpp"
 #include "process.hpp"
 #include "temp_dir.hpp"
 
@@ -39,13 +38,21 @@ namespace cleave_test {
 struct nginx_options {
     std::string limit_rate = "4m"; // bytes a second, in nginx's notation
     int limit_conn = 2;
-    std::string server = {}; // more text for the server block
+    std::string certificate = {};             // PEM, with the chain; with it, only https
+    std::string key = {};                     // PEM
+    std::string versions = "TLSv1.2 TLSv1.3"; // of TLS, in nginx's notation
+    std::string client_ca = {};               // PEM: wants a client's certificate from there
+    std::string server = {};                  // more text for the server block
 };
 
 class nginx {
 public:
     explicit nginx(nginx_options options = {}) {
         std::filesystem::create_directories(root());
+        tls_ = !options.certificate.empty();
+        write_file(dir_ / "server.pem", options.certificate);
+        write_file(dir_ / "server.key", options.key);
+        write_file(dir_ / "clients.pem", options.client_ca);
         auto const program = find_program();
         // The port is free when asked for, and might not be a moment later.
         for (int attempt = 0; attempt < 5; ++attempt) {
@@ -70,7 +77,8 @@ public:
 
     std::uint16_t port() const { return port_; }
     std::string url(std::string_view target) const {
-        return "http://127.0.0.1:" + std::to_string(port_) + std::string{target};
+        return (tls_ ? "https" : "http") + ("://127.0.0.1:" + std::to_string(port_)) +
+               std::string{target};
     }
 
     std::filesystem::path root() const { return dir_ / "root"; }
@@ -93,46 +101,16 @@ public:
     std::string access_log() const { return read_file(dir_ / "access.log"); }
     std::string error_log() const { return read_file(dir_ / "error.log"); }
 
-    static bool installed() { return !search_program().empty(); }
+    static bool installed() { return !search_program("nginx").empty(); }
 
 private:
-    static std::string search_program() {
-        char const* const path = std::getenv("PATH");
-        std::string rest = std::string{path != nullptr ? path : ""} + ":/usr/sbin:/usr/local/sbin:";
-        for (auto end = rest.find(':'); end != std::string::npos; end = rest.find(':')) {
-            auto const candidate = rest.substr(0, end) + "/nginx";
-            if (::access(candidate.c_str(), X_OK) == 0) {
-                return candidate;
-            }
-            rest.erase(0, end + 1);
-        }
-        return {};
-    }
-
     static std::string find_program() {
-        auto program = search_program();
+        auto program = search_program("nginx");
         if (program.empty()) {
             throw std::runtime_error{"nginx is not installed, neither in PATH nor in /usr/sbin: "
                                      "install the package \"nginx\" (apt-get install nginx)"};
         }
         return program;
-    }
-
-    static std::uint16_t free_port() {
-        int const fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        void* const raw = &address;
-        bool const ok = fd >= 0 && ::bind(fd, static_cast<sockaddr*>(raw), size) == 0 &&
-                        ::getsockname(fd, static_cast<sockaddr*>(raw), &size) == 0;
-        int const error = errno;
-        ::close(fd);
-        if (!ok) {
-            throw std::system_error{error, std::generic_category(), "no free port"};
-        }
-        return ntohs(address.sin_port);
     }
 
     // The pid file is written once the port is open. Bounded by 10 seconds.
@@ -154,6 +132,13 @@ private:
     std::string config(nginx_options const& o) const {
         auto const dir = dir_.path().string();
         auto const files = "alias " + root().string() + "/; ";
+        std::string tls;
+        if (tls_) {
+            tls = "ssl_certificate " + dir + "/server.pem; ssl_certificate_key " + dir +
+                  "/server.key; ssl_protocols " + o.versions + ";";
+            if (!o.client_ca.empty())
+                tls += " ssl_verify_client on; ssl_client_certificate " + dir + "/clients.pem;";
+        }
         // clang-format off
         // One process, without master and workers, so that killing it leaves none behind.
         return std::string{::geteuid() == 0 ? "user root root;\n" : ""} +
@@ -178,7 +163,9 @@ private:
                "    access_log " + dir + "/access.log seen;\n"
                "    limit_conn_zone $binary_remote_addr zone=few:1m;\n"
                "    server {\n"
-               "        listen 127.0.0.1:" + std::to_string(port_) + " backlog=1024;\n"
+               "        listen 127.0.0.1:" + std::to_string(port_) +
+               (tls_ ? " ssl" : "") + " backlog=1024;\n"
+               "        " + tls + "\n"
                "        root " + root().string() + ";\n"
                "        location /noranges/ { " + files + "max_ranges 0; }\n"
                "        location /close/ { " + files + "keepalive_timeout 0; }\n"
@@ -198,6 +185,7 @@ private:
 
     temp_dir dir_;
     std::uint16_t port_ = 0;
+    bool tls_ = false;
     int puts_ = 0;
     std::optional<child> process_; // goes before the directory
 };

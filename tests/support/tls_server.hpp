@@ -34,6 +34,8 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -56,10 +58,11 @@ std::string to_pem(Write write) {
     return text;
 }
 
-/// A certificate and its key.
+/// A certificate and its key, and the CAs between it and one that is trusted.
 struct identity {
     std::shared_ptr<EVP_PKEY> key;
     std::shared_ptr<X509> certificate;
+    std::vector<std::shared_ptr<X509>> chain = {};
 
     std::string pem() const {
         return to_pem([&](BIO* b) { return PEM_write_bio_X509(b, certificate.get()); });
@@ -157,27 +160,49 @@ inline identity const& local_identity() {
 
 // --- the server ----------------------------------------------------------------------------------
 
+class tls_connection;
+
 struct tls_server_options {
     identity shows = local_identity();
     std::string answers_alpn = {}; // this protocol, whatever was offered; empty: none
     int version = 0;               // this and no other
+    std::string ciphers = {};      // of TLS 1.2, in OpenSSL's words: of any strength
     std::string client_ca = {};    // PEM: wants a client's certificate from there
+    bool asks_certificate = false; // of the client, and takes any, or none
+    identity shows_later = {};     // on all connections but the first, if not the same
+    std::function<void(tls_connection&)> before = {}; // called before each handshake
+    bool also_plain = false; // who does not begin with TLS is served without
     std::size_t cut_after = std::numeric_limits<std::size_t>::max(); // bytes on the wire, then FIN
 };
 
 /// The server's end of a connection. Blocks.
 class tls_connection {
   public:
-    tls_connection(int fd, SSL_CTX* context, tls_server_options const& o)
-        : options_(o), fd_(fd), ssl_(SSL_new(context), &SSL_free) {
+    tls_connection(int fd, SSL_CTX* context, tls_server_options const& o, bool first)
+        : options_(o), fd_(fd), first_(first), ssl_(SSL_new(context), &SSL_free) {
+        identity const& shows = first || !o.shows_later.key ? o.shows : o.shows_later;
+        openssl_check(SSL_use_certificate(ssl_.get(), shows.certificate.get()) == 1 &&
+                          SSL_use_PrivateKey(ssl_.get(), shows.key.get()) == 1,
+                      "the server's certificate");
+        for (auto const& ca : shows.chain)
+            openssl_check(SSL_add1_chain_cert(ssl_.get(), ca.get()) == 1, "its chain");
         SSL_set_bio(ssl_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
         SSL_set_accept_state(ssl_.get());
+        SSL_set_ex_data(ssl_.get(), 0, this);
+        SSL_CTX_set_keylog_callback(context, [](SSL const* ssl, char const* line) {
+            static_cast<tls_connection*>(SSL_get_ex_data(ssl, 0))->note_secret(line);
+        });
     }
     ~tls_connection() { fin(); }
     tls_connection(tls_connection const&) = delete;
     tls_connection& operator=(tls_connection const&) = delete;
 
     bool shake_hands() {
+        if (options_.also_plain) {
+            char c{};
+            plain_ = ::recv(fd_, &c, 1, MSG_PEEK) == 1 && c != '\x16';
+            if (plain_) return true;
+        }
         for (;;) {
             ERR_clear_error();
             int const done = SSL_do_handshake(ssl_.get());
@@ -192,8 +217,14 @@ class tls_connection {
         std::array<char, 16384> text;
         for (;;) {
             ERR_clear_error();
-            int const n = SSL_read(ssl_.get(), text.data(), static_cast<int>(text.size()));
-            if (n > 0) return {text.data(), static_cast<std::size_t>(n)};
+            auto const n = plain_
+                               ? static_cast<int>(::recv(fd_, text.data(), text.size(), 0))
+                               : SSL_read(ssl_.get(), text.data(), static_cast<int>(text.size()));
+            if (n > 0) {
+                got_ += static_cast<std::size_t>(n);
+                return {text.data(), static_cast<std::size_t>(n)};
+            }
+            if (plain_) return {};
             bool const waits = SSL_get_error(ssl_.get(), n) == SSL_ERROR_WANT_READ;
             raw(take());
             if (!waits || !feed()) return {};
@@ -210,12 +241,58 @@ class tls_connection {
     }
     /// The records that `text` becomes.
     std::string encrypt(std::string_view text) {
+        if (plain_) return std::string{text};
         if (!text.empty()) SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size()));
         return take();
     }
     std::string goodbye() {
+        if (plain_) return {};
         SSL_shutdown(ssl_.get());
         return take();
+    }
+    /// One more ticket, in TLS 1.3.
+    std::string ticket() {
+        SSL_new_session_ticket(ssl_.get());
+        SSL_do_handshake(ssl_.get());
+        return take();
+    }
+    /// A wish for a new handshake, in TLS 1.2.
+    std::string hello_request() {
+        SSL_renegotiate(ssl_.get());
+        SSL_do_handshake(ssl_.get());
+        return take();
+    }
+    /// A change of keys, in TLS 1.3; may ask the client for one of its own.
+    std::string key_update(bool asks_for_another = false) {
+        SSL_key_update(ssl_.get(),
+                       asks_for_another ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+        SSL_do_handshake(ssl_.get());
+        return take();
+    }
+    /// A record without content, in TLS 1.3 with TLS_AES_256_GCM_SHA384. OpenSSL writes none, and
+    /// does not know of this one: it is right where nothing but such was sent since a full
+    /// handshake.
+    std::string empty_record() {
+        auto const key = derive("key", 32);
+        auto nonce = derive("iv", 12);
+        auto const sequence = SSL_get_num_tickets(ssl_.get()) + empty_records_++;
+        for (std::size_t i = 0; i != 8; ++i)
+            nonce[11 - i] = static_cast<unsigned char>(nonce[11 - i] ^ (sequence >> 8 * i));
+        std::string record{"\x17\x03\x03\x00\x11", 5}; // RFC 8446, section 5.2
+        record.resize(5 + 1 + 16);
+        auto* const at = reinterpret_cast<unsigned char*>(record.data());
+        unsigned char const type = 0x17;
+        int n = 0;
+        std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> const c{
+            EVP_CIPHER_CTX_new(), &EVP_CIPHER_CTX_free};
+        openssl_check(EVP_EncryptInit_ex(c.get(), EVP_aes_256_gcm(), nullptr, key.data(),
+                                         nonce.data()) == 1 &&
+                          EVP_EncryptUpdate(c.get(), nullptr, &n, at, 5) == 1 &&
+                          EVP_EncryptUpdate(c.get(), at + 5, &n, &type, 1) == 1 &&
+                          EVP_EncryptFinal_ex(c.get(), at + 6, &n) == 1 &&
+                          EVP_CIPHER_CTX_ctrl(c.get(), EVP_CTRL_AEAD_GET_TAG, 16, at + 6) == 1,
+                      "an empty record");
+        return record;
     }
     /// A fatal alert: what it has to say of a damaged record.
     std::string alert() {
@@ -248,6 +325,14 @@ class tls_connection {
         ::shutdown(std::exchange(fd_, -1), SHUT_WR);
     }
 
+    bool secure() const { return !plain_; }
+    /// Whether this is the server's first connection.
+    bool first() const { return first_; }
+    /// Bytes that `read` answered with so far.
+    std::size_t got() const { return got_; }
+    bool peer_showed_certificate() const {
+        return SSL_get0_peer_certificate(ssl_.get()) != nullptr;
+    }
     bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
     int version() const { return SSL_version(ssl_.get()); }
     /// Whether something has come from the socket that was not read.
@@ -275,11 +360,43 @@ class tls_connection {
         auto const n = fd_ < 0 ? -1 : ::recv(fd_, bytes.data(), bytes.size(), 0);
         return n > 0 && BIO_write(SSL_get_rbio(ssl_.get()), bytes.data(), static_cast<int>(n)) == n;
     }
+    // From a line "SERVER_TRAFFIC_SECRET_0 <random> <secret>".
+    void note_secret(std::string_view line) {
+        if (!line.starts_with("SERVER_TRAFFIC_SECRET_0 ")) return;
+        std::string const hex{line.substr(line.rfind(' ') + 1)};
+        for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+            secret_.push_back(static_cast<unsigned char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+    }
+    // RFC 8446, section 7.3.
+    std::vector<unsigned char> derive(std::string label, std::size_t size) {
+        std::string prefix = "tls13 ";
+        std::string digest = "SHA384";
+        int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
+        std::array<OSSL_PARAM, 6> const with{
+            OSSL_PARAM_construct_int("mode", &mode),
+            OSSL_PARAM_construct_utf8_string("digest", digest.data(), 0),
+            OSSL_PARAM_construct_octet_string("key", secret_.data(), secret_.size()),
+            OSSL_PARAM_construct_octet_string("prefix", prefix.data(), prefix.size()),
+            OSSL_PARAM_construct_octet_string("label", label.data(), label.size()),
+            OSSL_PARAM_construct_end()};
+        std::unique_ptr<EVP_KDF, decltype(&EVP_KDF_free)> const kdf{
+            EVP_KDF_fetch(nullptr, "TLS13-KDF", nullptr), &EVP_KDF_free};
+        std::unique_ptr<EVP_KDF_CTX, decltype(&EVP_KDF_CTX_free)> const c{
+            EVP_KDF_CTX_new(kdf.get()), &EVP_KDF_CTX_free};
+        std::vector<unsigned char> derived(size);
+        openssl_check(EVP_KDF_derive(c.get(), derived.data(), size, with.data()) == 1, "a key");
+        return derived;
+    }
 
     tls_server_options const& options_;
     int fd_;
+    bool const first_;
+    bool plain_ = false;
     std::unique_ptr<SSL, decltype(&SSL_free)> ssl_;
     std::size_t sent_ = 0;
+    std::size_t got_ = 0;
+    std::vector<unsigned char> secret_; // that the keys of what it sends in TLS 1.3 come from
+    std::uint64_t empty_records_ = 0;
 };
 
 /// Listens on 127.0.0.1, or ::1, and gives each connection that has shaken hands to `handler`.
@@ -320,6 +437,9 @@ class tls_server {
     /// Connections that have shaken hands; and those of them that did so with a ticket.
     int shaken() const { return shaken_; }
     int resumed() const { return resumed_; }
+    /// Bytes that came, decrypted: on the first connection, and on all others.
+    std::size_t got_first() const { return got_first_; }
+    std::size_t got_later() const { return got_later_; }
     std::string last_name_wanted() {
         std::lock_guard const lock{mutex_};
         return name_wanted_;
@@ -336,9 +456,12 @@ class tls_server {
 
     void set_up() {
         SSL_CTX* const c = context_.get();
-        openssl_check(SSL_CTX_use_certificate(c, options_.shows.certificate.get()) == 1 &&
-                          SSL_CTX_use_PrivateKey(c, options_.shows.key.get()) == 1,
-                      "the server's certificate");
+        if (options_.shows_later.key) {
+            // With a ticket no certificate would be shown.
+            SSL_CTX_set_options(c, SSL_OP_NO_TICKET);
+            SSL_CTX_set_num_tickets(c, 0);
+            SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+        }
         if (options_.version != 0) {
             SSL_CTX_set_min_proto_version(c, options_.version);
             SSL_CTX_set_max_proto_version(c, options_.version);
@@ -346,6 +469,10 @@ class tls_server {
                 SSL_CTX_set_security_level(c, 0);
                 SSL_CTX_set_cipher_list(c, "ALL:@SECLEVEL=0");
             }
+        }
+        if (!options_.ciphers.empty()) {
+            SSL_CTX_set_security_level(c, 0);
+            openssl_check(SSL_CTX_set_cipher_list(c, options_.ciphers.c_str()) == 1, "ciphers");
         }
         if (!options_.answers_alpn.empty())
             SSL_CTX_set_alpn_select_cb(c, answer_alpn, &options_.answers_alpn);
@@ -361,6 +488,8 @@ class tls_server {
             X509_STORE_add_cert(SSL_CTX_get_cert_store(c), ca.get());
             SSL_CTX_set_verify(c, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
         }
+        if (options_.asks_certificate)
+            SSL_CTX_set_verify(c, SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
     }
     void listen(bool ipv6) {
         listener_ = ::socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -384,15 +513,22 @@ class tls_server {
             if (fd < 0) return;
             int const on = 1;
             ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-            ++accepted_;
+            bool const first = ++accepted_ == 1;
             std::lock_guard const lock{mutex_};
             open_.push_back(fd);
-            threads_.emplace_back([this, fd] { serve(fd); });
+            threads_.emplace_back([this, fd, first] { serve(fd, first); });
         }
     }
-    void serve(int fd) {
-        tls_connection c{fd, context_.get(), options_};
-        if (!c.shake_hands()) return;
+    void serve(int fd, bool first) {
+        tls_connection c{fd, context_.get(), options_, first};
+        if (options_.before) options_.before(c);
+        // If the peer speaks although it has not shaken hands, it is heard.
+        if (!c.shake_hands()) {
+            while (!c.read().empty()) {
+            }
+            count(c);
+            return;
+        }
         ++shaken_;
         if (c.resumed()) ++resumed_;
         {
@@ -400,7 +536,9 @@ class tls_server {
             name_wanted_ = c.name_wanted();
         }
         handler_(c);
+        count(c);
     }
+    void count(tls_connection const& c) { (c.first() ? got_first_ : got_later_) += c.got(); }
 
     handler_type handler_;
     tls_server_options options_;
@@ -415,6 +553,8 @@ class tls_server {
     std::atomic<int> accepted_ = 0;
     std::atomic<int> shaken_ = 0;
     std::atomic<int> resumed_ = 0;
+    std::atomic<std::size_t> got_first_ = 0;
+    std::atomic<std::size_t> got_later_ = 0;
 };
 
 /// A handler that passes the bytes on to a plain server on 127.0.0.1, and back.

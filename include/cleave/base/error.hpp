@@ -37,6 +37,8 @@ enum class error {
     window_too_small,
     pieces_do_not_match_size,
     sink_cannot_restart,
+    bad_proxy,
+    proxy_unsupported,
 
     // The server's reply cannot be trusted as HTTP.
     malformed_head = 200,
@@ -69,6 +71,7 @@ enum class error {
     digest_mismatch,
     bytes_differ,
     object_unstable,
+    mirror_differs,
 
     // The server says no, for now or for good.
     redirected = 500,
@@ -97,6 +100,9 @@ enum class error {
     closed_in_head,
     closed_in_body,
     name_not_resolved,
+    proxy_failed,
+    proxy_refused,
+    bad_proxy_reply,
 
     // The target.
     target_is_directory = 700,
@@ -161,6 +167,7 @@ enum class cause {
     case error::closed_in_head:
     case error::closed_in_body:
     case error::name_not_resolved:
+    case error::proxy_failed:
     case error::tls_truncated:
     case error::tls_record_bad: return cause::passing;
 
@@ -173,7 +180,8 @@ enum class cause {
     case error::object_changed:
     case error::size_changed:
     case error::bytes_differ:
-    case error::object_unstable: return cause::identity_changed;
+    case error::object_unstable:
+    case error::mirror_differs: return cause::identity_changed;
 
     case error::target_is_directory:
     case error::target_not_regular:
@@ -195,7 +203,8 @@ enum class cause {
     case error::range_missing:
     case error::range_mismatch:
     case error::length_mismatch:
-    case error::validator_missing: return cause::protocol;
+    case error::validator_missing:
+    case error::bad_proxy_reply: return cause::protocol;
 
     case error::bad_url:
     case error::unsupported_scheme:
@@ -219,6 +228,8 @@ enum class cause {
     case error::window_too_small:
     case error::pieces_do_not_match_size:
     case error::sink_cannot_restart:
+    case error::bad_proxy:
+    case error::proxy_unsupported:
     case error::trust_store_unreadable:
     case error::trust_store_empty:
     case error::certificate_not_yet_valid:
@@ -236,6 +247,7 @@ enum class cause {
     case error::too_many_redirects:
     case error::not_found:
     case error::proxy_authentication_required:
+    case error::proxy_refused:
     case error::unavailable_for_legal_reasons:
     case error::client_error:
     case error::digest_not_sent:
@@ -311,6 +323,11 @@ enum class cause {
         return "the server sends no ranges and nothing to tell its object by, so a broken download "
                "must begin again, but the sink cannot take back what it handed on; give a digest, "
                "or use a sink that can";
+    case error::bad_proxy:
+        return "the proxy setting cannot be read; write it as http://[user:password@]host[:port]";
+    case error::proxy_unsupported:
+        return "the proxy is of a kind that this connector does not speak; use an http:// proxy, "
+               "or for socks5:// and socks5h:// any_proxies, from <cleave/connect/socks5.hpp>";
 
     case error::malformed_head:
         return "the server's reply is not valid HTTP; check that the URL leads to a web server";
@@ -381,6 +398,9 @@ enum class cause {
     case error::object_unstable:
         return "the object changed again and again, or the servers behind this name disagree about "
                "it; use one lane and one server, or give a digest";
+    case error::mirror_differs:
+        return "the mirror has another object than the others: another size, or other bytes; leave "
+               "it out of the list";
     case error::digest_mismatch:
         return "the bytes received do not have the digest that was expected; nothing was put under "
                "the final name; check the digest and the source";
@@ -395,7 +415,8 @@ enum class cause {
     case error::not_found: return "there is no such object on the server (404); check the URL";
     case error::gone: return "the object is gone from the server (410); get a fresh URL";
     case error::proxy_authentication_required:
-        return "the proxy wants credentials (407); give them";
+        return "the proxy wants other credentials, or any; give them in its setting, as in "
+               "http://user:password@host:port";
     case error::unavailable_for_legal_reasons:
         return "the server withholds the object for legal reasons (451); use another source";
     case error::client_error:
@@ -440,7 +461,16 @@ enum class cause {
         return "the server closed the connection before the end of the bytes it promised; try "
                "again";
     case error::name_not_resolved:
-        return "the host's name could not be resolved; check the name and the DNS settings";
+        return "the host's name could not be resolved, or not to an address of the family wanted; "
+               "check the name and the DNS settings";
+    case error::proxy_failed:
+        return "the proxy could not reach the server; try again, or ask the proxy's operator";
+    case error::proxy_refused:
+        return "the proxy refuses to connect to this server; ask the proxy's operator, or name the "
+               "host in no_proxy if it can be reached without";
+    case error::bad_proxy_reply:
+        return "the proxy's reply cannot be read; check that host and port of the proxy setting "
+               "are those of a proxy of its kind";
 
     case error::target_is_directory: return "the target is a directory; name a file";
     case error::target_not_regular:

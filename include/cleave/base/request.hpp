@@ -49,6 +49,11 @@ struct request {
     url target;
     /// Why `target` could not be read from the text given; no error when it could.
     std::error_code url_error;
+    /// Further places where the same object is to be had. Each must have it in the same size. Their
+    /// bytes are joined where a digest is expected, of the whole or of pieces; else one place after
+    /// the other is used, and the download begins again where it must change to the next. Headers
+    /// and credentials are for the origin of `target`, as after a redirect.
+    std::vector<url> mirrors;
     std::vector<header> headers;
     std::string user_agent = "cleave";
     /// The part of the object that is wanted; the whole unless set. A `last` beyond the end of the
@@ -73,6 +78,34 @@ struct request {
         return *this;
     }
     request&& only(segment bytes) && { return std::move(only(bytes)); }
+
+    /// Adds a mirror, a further URL of the same object.
+    request& with_mirror(std::string_view text) & {
+        std::error_code ec;
+        mirrors.push_back(url::parse(text, ec));
+        if (ec && !url_error) url_error = ec;
+        return *this;
+    }
+    request&& with_mirror(std::string_view text) && { return std::move(with_mirror(text)); }
+
+    /// Sends Basic credentials with `target` (RFC 7617), which must be set before: in place of
+    /// those in its URL. Any bytes but control characters, and no colon in the name; else the
+    /// download ends with `error::bad_url`.
+    request& with_credentials(std::string_view user, std::string_view password) & {
+        std::error_code ec;
+        target.set_userinfo(user, password, ec);
+        if (ec && !url_error) url_error = ec;
+        return *this;
+    }
+    request&& with_credentials(std::string_view user, std::string_view password) && {
+        return std::move(with_credentials(user, password));
+    }
+
+    /// Sends a bearer token with `target` (RFC 6750, section 2.1).
+    request& with_bearer(std::string_view token) & {
+        return with_header("Authorization", "Bearer " + std::string{token});
+    }
+    request&& with_bearer(std::string_view token) && { return std::move(with_bearer(token)); }
 
     /// Adds a request header.
     request& with_header(std::string name, std::string value) & {

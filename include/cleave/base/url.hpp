@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 namespace cleave {
 
@@ -48,6 +49,9 @@ class url {
     /// What stands before '@', as written: a secret. Empty where there is none.
     [[nodiscard]] std::string_view userinfo() const noexcept { return userinfo_; }
 
+    /// Sets the userinfo, from a user's name and a password as they are. `error::bad_url`, and
+    /// nothing set, where the URL is empty, either holds a control character, or the name a colon.
+    void set_userinfo(std::string_view user, std::string_view password, std::error_code& ec);
     /// Takes over the userinfo of `other`, of the same origin.
     void take_userinfo(url const& other) { userinfo_ = other.userinfo_; }
 
@@ -285,6 +289,33 @@ inline url url::parse(std::string_view text, std::error_code& ec) {
     to.target_ += text;
     ec.clear();
     return to;
+}
+
+inline void url::set_userinfo(std::string_view user, std::string_view password,
+                              std::error_code& ec) {
+    std::string text;
+    auto const append = [&text](std::string_view from) {
+        constexpr std::string_view digits = "0123456789ABCDEF";
+        for (char const c : from) {
+            auto const byte = static_cast<unsigned char>(c);
+            if (detail::url_is_alpha(c) || detail::url_is_digit(c)) {
+                text += c;
+            } else {
+                text += '%';
+                text += digits[byte >> 4U];
+                text += digits[byte & 15U];
+            }
+        }
+    };
+    append(user);
+    text += ':';
+    append(password);
+    if (empty() || !detail::url_is_userinfo(text)) {
+        ec = error::bad_url;
+        return;
+    }
+    userinfo_ = std::move(text);
+    ec.clear();
 }
 
 inline bool url::read_authority(std::string_view text) {

@@ -6,9 +6,11 @@
 
 #include <cleave/base/error.hpp>
 #include <cleave/base/url.hpp>
+#include <cleave/http/request_head.hpp>
 
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -23,6 +25,21 @@ struct any_handler {
 };
 } // namespace detail
 
+/// How a connection began.
+enum class handshake : std::uint8_t {
+    none,    ///< without TLS, or not now: the connection was kept
+    full,    ///< with certificates
+    resumed, ///< with a ticket of an earlier one
+};
+
+/// What is to be known of a connection.
+struct connection_facts {
+    cleave::handshake handshake = cleave::handshake::none;
+    /// The proxy that wants to be told the whole URL; null where requests go to the origin itself,
+    /// through a tunnel or not. Lives as long as the connector.
+    proxy_hop const* proxy = nullptr;
+};
+
 /// A byte stream `s`, made by a connector.
 ///
 /// | expression                | meaning                                                         |
@@ -34,11 +51,20 @@ struct any_handler {
 /// | `s.async_wait(h)`         | until `read_some` may have something; `h(ec)`                   |
 /// | `s.close()`               | at once; handlers still out are called soon, with any error     |
 ///
-/// With `static constexpr bool read_by_system = true` it says that `read_some` has the system fill
-/// the buffer, and stores nothing there itself; only then does it get memory of a sink that is
-/// `system_filled`.
+/// Optional:
 ///
-/// Optional, for connections that serve one download after another:
+/// | expression           | meaning                                                              |
+/// |----------------------|----------------------------------------------------------------------|
+/// | `s.read_by_system()` | const: whether `read_some` has the system fill the buffer, and stores |
+/// |                      | nothing there itself, `bool`; only then does it get memory of a sink  |
+/// |                      | that is `system_filled`; `noexcept`                                   |
+/// | `s.identify(yes)`    | before `async_connect`: whether it may show who the caller is, such   |
+/// |                      | as a client certificate; not where a redirect or a mirror leads to    |
+/// |                      | another origin than the request's; `noexcept`                         |
+/// | `s.about()`          | const: what is to be known of the connection, `connection_facts`;     |
+/// |                      | `noexcept`                                                            |
+///
+/// and for connections that serve one download after another:
 ///
 /// | expression | meaning                                                                       |
 /// |------------|-------------------------------------------------------------------------------|
@@ -75,6 +101,30 @@ concept keeps = byte_stream<S> && requires(S& s, S const& c) {
     { c.kept() } noexcept -> std::same_as<bool>;
 };
 
+/// Whether the system fills the buffers that the stream is given.
+template <byte_stream S>
+[[nodiscard]] bool reads_by_system(S const& s) noexcept {
+    if constexpr (requires { { s.read_by_system() } noexcept -> std::same_as<bool>; })
+        return s.read_by_system();
+    else
+        return false;
+}
+
+/// Tells the stream, where it wants to know, whether it may show who the caller is.
+template <byte_stream S>
+void identify(S& s, bool yes) noexcept {
+    if constexpr (requires { { s.identify(yes) } noexcept; }) s.identify(yes);
+}
+
+/// What the stream says of its present connection; nothing in particular where it says nothing.
+template <byte_stream S>
+[[nodiscard]] connection_facts facts_of(S const& s) noexcept {
+    if constexpr (requires { { s.about() } noexcept -> std::same_as<connection_facts>; })
+        return s.about();
+    else
+        return {};
+}
+
 /// Keeps the connection where the stream can, else closes it.
 template <byte_stream S>
 void keep_or_close(S& s) noexcept {
@@ -106,7 +156,10 @@ using stream_of = decltype(std::declval<C&>().make(std::declval<Executor const&>
 /// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`; codes of the     |
 /// |                  | system come in `std::system_category`                                    |
 ///
-/// Called on the download's strand; must not block. Models: `tcp_connector`.
+/// Optional: `c.by_way_of(u)`, a `std::string` for messages: what else than the origin a connection
+/// is made to, such as a proxy's host and port; empty where it is the origin.
+///
+/// Called on the download's strand; must not block. Models: `tcp_connector`, `tls_connector`.
 template <class C, class Executor>
 concept byte_connector = std::move_constructible<C> &&
                          requires(C& c, Executor const& ex, url const& to, std::error_code ec) {

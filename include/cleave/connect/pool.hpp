@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Connections that stand idle, kept for the next download from the same origin. It holds sockets
-// and knows no Asio and no HTTP: whether a connection is in good order says who puts it here, and
-// whether it still is finds out who takes it.
+// and knows no Asio, no TLS and no HTTP: whether a connection is in good order says who puts it
+// here, and whether it still is finds out who takes it.
 #pragma once
 
 #include <cleave/base/url.hpp>
@@ -65,13 +65,43 @@ class socket_handle {
     int fd_ = -1;
 };
 
+/// What speaks over an idle connection, such as TLS, and is kept with it. Goes before the socket is
+/// closed, and may tell the peer without waiting; not in a process that was forked off.
+class connection_layer {
+  public:
+    connection_layer() = default;
+    connection_layer(connection_layer const&) = delete;
+    connection_layer& operator=(connection_layer const&) = delete;
+    virtual ~connection_layer() = default;
+
+    /// `socket_handle::is_quiet`, for the connection as a whole. May read what is nobody's data.
+    [[nodiscard]] virtual bool is_quiet() noexcept = 0;
+};
+
+/// An idle connection. Move-only.
+struct idle_connection {
+    idle_connection(socket_handle s, std::unique_ptr<connection_layer> l = nullptr) noexcept
+        : socket(std::move(s)), layer(std::move(l)) {}
+
+    [[nodiscard]] bool is_quiet() const noexcept {
+        return layer ? layer->is_quiet() : socket.is_quiet();
+    }
+
+    // In this order: when another one takes its place, sockets are swapped, and so the layer that
+    // goes still has its own.
+    socket_handle socket;
+    /// None over plain TCP.
+    std::unique_ptr<connection_layer> layer;
+};
+
 /// What connections must have in common to stand in for one another: all of this.
 struct connection_key {
     std::string scheme;
     /// As in the URL: a name and its address are two hosts.
     std::string host;
     std::uint16_t port = 0;
-    /// Whatever else tells connections apart, such as whom TLS trusts; empty for plain TCP.
+    /// Whatever else tells connections apart, such as whom TLS trusts, or by way of whom they go;
+    /// empty for plain TCP straight to the origin.
     std::string options;
 
     friend bool operator==(connection_key const&, connection_key const&) = default;
@@ -110,30 +140,30 @@ class connection_pool {
     connection_pool& operator=(connection_pool const&) = default;
 
     /// A connection with this key, if there is one: the one put here last. It may have died here.
-    [[nodiscard]] std::optional<socket_handle> take(connection_key const& key,
-                                                    clock::time_point now = clock::now()) {
+    [[nodiscard]] std::optional<idle_connection> take(connection_key const& key,
+                                                      clock::time_point now = clock::now()) {
         std::lock_guard const lock{shared_->mutex};
         auto& idle = shared_->look(now);
-        auto const found = std::find_if(idle.rbegin(), idle.rend(),
-                                        [&](connection const& c) { return c.key == key; });
+        auto const found =
+            std::find_if(idle.rbegin(), idle.rend(), [&](entry const& e) { return e.key == key; });
         if (found == idle.rend()) return std::nullopt;
-        socket_handle socket = std::move(found->socket);
+        idle_connection connection = std::move(found->connection);
         idle.erase(std::next(found).base());
-        return socket;
+        return connection;
     }
 
     /// Keeps a connection, or closes it where there is no room or no memory.
-    void put(connection_key key, socket_handle socket,
+    void put(connection_key key, idle_connection connection,
              clock::time_point now = clock::now()) noexcept {
-        if (!socket) return;
+        if (!connection.socket) return;
         // Programs started meanwhile would keep it open for as long as they run.
-        ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC);
+        ::fcntl(connection.socket.get(), F_SETFD, FD_CLOEXEC);
         std::lock_guard const lock{shared_->mutex};
         auto& idle = shared_->look(now);
         if (shared_->limits.most_idle == 0) return;
         if (idle.size() == shared_->limits.most_idle) idle.erase(idle.begin());
         try {
-            idle.push_back({std::move(key), std::move(socket), now});
+            idle.push_back({std::move(key), std::move(connection), now});
         } catch (std::bad_alloc const&) {
             // Closed, then: the next download connects anew.
         }
@@ -158,9 +188,9 @@ class connection_pool {
     }
 
   private:
-    struct connection {
+    struct entry {
         connection_key key;
-        socket_handle socket;
+        idle_connection connection;
         clock::time_point since;
     };
 
@@ -168,20 +198,19 @@ class connection_pool {
         explicit shared(pool_limits l) : limits(l) {}
 
         // What may be handed out now. All that is done with the connections begins here.
-        std::vector<connection>& look(clock::time_point now) noexcept {
+        std::vector<entry>& look(clock::time_point now) noexcept {
             if (pid_t const self = ::getpid(); self != owner) {
                 // These are the parent's. Closing our copies leaves the connections alone.
                 idle.clear();
                 owner = self;
             }
-            std::erase_if(idle,
-                          [&](connection const& c) { return now - c.since >= limits.idle_time; });
+            std::erase_if(idle, [&](entry const& e) { return now - e.since >= limits.idle_time; });
             return idle;
         }
 
         pool_limits const limits;
         std::mutex mutex;
-        std::vector<connection> idle; // in the order in which they were put here
+        std::vector<entry> idle; // in the order in which they were put here
         pid_t owner = ::getpid();
     };
 

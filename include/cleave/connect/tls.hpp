@@ -2,12 +2,15 @@
 //
 // TLS 1.2 and 1.3 by OpenSSL (3.0 upwards) for https URLs, plain TCP for http ones. Drives OpenSSL
 // on the socket itself, so that it decrypts into the caller's memory. Knows no HTTP but the name
-// by which TLS calls it. The only header of this folder that needs OpenSSL.
+// by which TLS calls it, and no proxies: they are behind it when TLS begins. The only header of
+// this folder that needs OpenSSL.
 #pragma once
 
 #include <cleave/base/error.hpp>
 #include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
+#include <cleave/connect/pool.hpp>
+#include <cleave/connect/route.hpp>
 #include <cleave/connect/tcp.hpp>
 
 #include <openssl/bio.h>
@@ -59,7 +62,8 @@ struct tls_settings {
     std::string ca_file = {};
     std::string ca_pem = {};
     /// The client's certificate, with its chain behind it, and its key without a passphrase: files
-    /// of PEM. With no key file the key is in the certificate's.
+    /// of PEM. With no key file the key is in the certificate's. Shown at the origin of the
+    /// request's URL, and not where a redirect or a mirror leads to another.
     std::string certificate_file = {};
     std::string key_file = {};
     /// Public keys, one of which must be the server's: "sha256//" and the base64 of the SHA-256 of
@@ -292,7 +296,15 @@ class tls_context {
     void count(bool resumed) noexcept { ++(resumed ? resumed_ : full_); }
     [[nodiscard]] tls_handshakes handshakes() const noexcept { return {full_, resumed_}; }
 
+    /// No other context in this process has the same: tells its connections from those of others.
+    [[nodiscard]] std::string const& name() const noexcept { return name_; }
+
   private:
+    [[nodiscard]] static std::string next_name() {
+        static std::atomic<std::uint64_t> last = 0;
+        return "TLS " + std::to_string(++last) + ' ';
+    }
+
     // The system's configuration of OpenSSL may ask for more than this, but not for less.
     static void harden(SSL_CTX* c) {
         if (SSL_CTX_get_min_proto_version(c) < TLS1_2_VERSION)
@@ -344,9 +356,10 @@ class tls_context {
 
     tls_settings const settings_;
     bool const verifies_;
+    std::string const name_ = next_name();
     std::mutex mutex_;
     tls_ptr<SSL_CTX> context_;
-    std::map<std::string, tls_ptr<SSL_SESSION>> tickets_; // by host and port
+    std::map<std::string, tls_ptr<SSL_SESSION>> tickets_; // by host, port, and who we are there
     std::atomic<std::uint64_t> full_ = 0;
     std::atomic<std::uint64_t> resumed_ = 0;
 };
@@ -355,9 +368,20 @@ class tls_context {
 
 /// A socket as OpenSSL sees it. A buffer of many records saves it two calls of the system for each
 /// one; and what OpenSSL sends raises no SIGPIPE.
+///
+/// OpenSSL goes on by itself as long as records come in which there is nothing for us. So in one
+/// turn it gets no more than one buffer, and then the socket seems empty: that may be 2400 changes
+/// of keys, which take it a tenth of a second.
 class tls_wire {
   public:
     void attach(int fd) noexcept { fd_ = fd; }
+    void begin_turn() noexcept { may_receive_ = true; }
+    /// Whether nothing is left to read, here and in the socket.
+    [[nodiscard]] bool is_dry() const noexcept {
+        char next{};
+        return first_ == last_ && ::recv(fd_, &next, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+               is_would_block(errno);
+    }
     /// The system's error, if one ended it; and whether the peer has ended it.
     [[nodiscard]] std::error_code failed() const noexcept { return failed_; }
     [[nodiscard]] bool ended() const noexcept { return ended_; }
@@ -396,8 +420,9 @@ class tls_wire {
 
     int read(BIO* bio, char* to, int n) noexcept {
         if (first_ == last_) {
+            if (!std::exchange(may_receive_, false)) return retry(bio, BIO_FLAGS_READ);
             ssize_t got = -1;
-            do got = ::recv(fd_, bytes_.data(), bytes_.size(), 0);
+            do got = ::recv(fd_, bytes_.data(), bytes_.size(), MSG_DONTWAIT);
             while (got < 0 && errno == EINTR);
             if (got < 0) return failed(bio, BIO_FLAGS_READ);
             ended_ = got == 0;
@@ -412,19 +437,23 @@ class tls_wire {
     }
     int write(BIO* bio, char const* from, int n) noexcept {
         ssize_t sent = -1;
-        do sent = ::send(fd_, from, static_cast<std::size_t>(n), MSG_NOSIGNAL);
+        do sent = ::send(fd_, from, static_cast<std::size_t>(n), MSG_NOSIGNAL | MSG_DONTWAIT);
         while (sent < 0 && errno == EINTR);
         return sent < 0 ? failed(bio, BIO_FLAGS_WRITE) : static_cast<int>(sent);
     }
     int failed(BIO* bio, int doing) noexcept {
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
-        else
-            failed_ = {errno, std::system_category()};
+        if (is_would_block(errno)) return retry(bio, doing);
+        failed_ = {errno, std::system_category()};
         return -1;
     }
+    static int retry(BIO* bio, int doing) noexcept {
+        BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
+        return -1;
+    }
+    static bool is_would_block(int e) noexcept { return e == EAGAIN || e == EWOULDBLOCK; }
 
     int fd_ = -1;
+    bool may_receive_ = false;
     bool ended_ = false;
     std::error_code failed_;
     std::size_t first_ = 0; // of what is in `bytes_` and not read
@@ -432,18 +461,28 @@ class tls_wire {
     std::array<char, 65536> bytes_;
 };
 
-/// One connection's TLS: never waits. Handlers that are out hold it to see whether it was closed.
-class tls_link {
+/// One connection's TLS: never waits.
+class tls_link final : public connection_layer {
   public:
     using wait_type = asio::socket_base::wait_type;
 
     explicit tls_link(std::shared_ptr<tls_context> context) : context_(std::move(context)) {}
-    tls_link(tls_link const&) = delete;
-    tls_link& operator=(tls_link const&) = delete;
+    /// Says goodbye, where the socket takes it at once.
+    ~tls_link() override {
+        // A forked process has only copies: what it sent would end its parent's connection.
+        bool const ours = process_ == ::getpid();
+        ERR_clear_error();
+        if (ours && established_ && (!ended_ || ended_ == asio::error::eof))
+            SSL_shutdown(ssl_.get());
+        ssl_.reset();
+        ERR_clear_error();
+    }
 
-    /// Gets ready to speak with the host of a URL.
-    [[nodiscard]] std::error_code begin(url const& to) {
+    /// Gets ready to speak with the host of a URL over a connected socket. `identify`: whether it
+    /// may see the client's certificate.
+    [[nodiscard]] std::error_code begin(url const& to, int fd, bool identify) {
         if (auto const ec = context_->read()) return ec;
+        wire_.attach(fd);
         auto const no_memory = std::make_error_code(std::errc::not_enough_memory);
         ERR_clear_error();
         ssl_ = context_->make();
@@ -457,22 +496,29 @@ class tls_link {
         std::string host{to.host()};
         if (host.ends_with('.')) host.pop_back();
         origin_ = host + ":" + std::to_string(to.port());
+        if (!identify) {
+            // Nor a ticket by which it would know the client.
+            SSL_certs_clear(ssl_.get());
+            origin_ += " as nobody";
+        }
         if (!expect(host, to.is_ip_literal())) return no_memory;
         if (auto const ticket = context_->ticket(origin_))
             SSL_set_session(ssl_.get(), ticket.get());
         return {};
     }
-    void attach(int fd) noexcept { wire_.attach(fd); }
 
-    /// Each of these goes as far as it can: `would_block` when the socket has to be waited for, in
-    /// the way that `wants` says, before it is called again.
+    /// Each of these goes as far as it can in one turn of the wire's: `would_block` when the socket
+    /// has to be waited for, in the way that `wants` says, before it is called again.
     void shake_hands(std::error_code& ec) {
+        wire_.begin_turn();
         ERR_clear_error();
         int const done = SSL_do_handshake(ssl_.get());
         ec = done == 1 ? admit() : outcome(done);
         if (!ec) {
             established_ = true;
-            context_->count(SSL_session_reused(ssl_.get()) == 1);
+            bool const resumed = SSL_session_reused(ssl_.get()) == 1;
+            handshake_ = resumed ? cleave::handshake::resumed : cleave::handshake::full;
+            context_->count(resumed);
         } else if (ec != asio::error::would_block) {
             // Nothing of the sort was said with a sound certificate and key.
             context_->forget_ticket(origin_);
@@ -484,6 +530,7 @@ class tls_link {
     [[nodiscard]] std::size_t read(std::span<std::byte> to, std::error_code& ec) {
         ec.clear();
         drained_ = false;
+        wire_.begin_turn();
         std::size_t got = 0;
         while (got != to.size() && !ended_) {
             ERR_clear_error();
@@ -504,6 +551,7 @@ class tls_link {
     [[nodiscard]] std::size_t write(std::string_view text, std::error_code& ec) {
         ec = ended_;
         if (ec) return 0;
+        wire_.begin_turn();
         ERR_clear_error();
         drained_ = false;
         std::size_t n = 0;
@@ -516,16 +564,16 @@ class tls_link {
     /// Whether the last `read` took all there was, here and in OpenSSL.
     [[nodiscard]] bool drained() const noexcept { return drained_; }
 
-    [[nodiscard]] bool closed() const noexcept { return closed_; }
-    /// Says goodbye, where the socket takes it at once.
-    void close() noexcept {
-        closed_ = true;
-        if (established_ && (!ended_ || ended_ == asio::error::eof)) {
-            ERR_clear_error();
-            SSL_shutdown(ssl_.get());
-        }
-        ssl_.reset();
-        ERR_clear_error();
+    /// How it began.
+    [[nodiscard]] cleave::handshake handshake() const noexcept { return handshake_; }
+
+    /// Tickets may come behind the last reply (RFC 8446, section 4.6.1): they are taken, and what
+    /// is then here, even half a record, is not to be had.
+    [[nodiscard]] bool is_quiet() noexcept override {
+        std::byte next{};
+        std::error_code ec;
+        return established_ && read({&next, 1}, ec) == 0 && drained_ && wire_.is_dry() &&
+               SSL_has_pending(ssl_.get()) == 0;
     }
 
     void keep_ticket(SSL_SESSION const* ticket) { context_->keep_ticket(origin_, ticket); }
@@ -597,9 +645,10 @@ class tls_link {
     tls_ptr<SSL> ssl_; // frees the BIO over `wire_`
     std::error_code ended_;
     wait_type wants_ = wait_type::wait_read;
+    cleave::handshake handshake_ = cleave::handshake::none;
+    pid_t const process_ = ::getpid();
     bool established_ = false;
     bool drained_ = false;
-    bool closed_ = false;
 };
 
 inline int tls_context::on_ticket(SSL* ssl, SSL_SESSION* ticket) {
@@ -615,169 +664,220 @@ inline int tls_context::on_ticket(SSL* ssl, SSL_SESSION* ticket) {
 } // namespace detail
 
 /// A connection to a URL's origin: TLS for https, plain TCP for http. Not thread-safe; lives on one
-/// executor. TLS connections are not kept for other downloads.
-template <class Executor>
+/// executor. Connections are kept as those of `tcp_stream` are, for those of the same settings.
+template <class Executor, route Route = direct>
 class tls_stream {
   public:
     using executor_type = Executor;
 
-    tls_stream(Executor const& ex, std::shared_ptr<detail::tls_context> context)
-        : tcp_(ex), context_(std::move(context)) {}
+    tls_stream(tcp_stream<Executor, Route> tcp, std::shared_ptr<detail::tls_context> context)
+        : tcp_(std::move(tcp)), context_(std::move(context)) {}
     tls_stream(tls_stream&&) = default;
     tls_stream& operator=(tls_stream&&) = delete;
     ~tls_stream() { close(); }
 
-    /// Handler: `void(std::error_code)`. Connects as `tcp_stream` does, and shakes hands; nothing
-    /// of ours is sent before the server has shown that it is the right one.
+    /// Handler: `void(std::error_code)`. Connects as `tcp_stream` does, and shakes hands with the
+    /// URL's host, whatever the route; nothing of ours is sent before the server has shown that it
+    /// is the right one.
     template <class Handler>
     void async_connect(url const& to, Handler handler) {
         close();
         if (to.scheme() != "https") return tcp_.async_connect(to, std::move(handler));
-        auto link = std::make_shared<detail::tls_link>(context_);
-        if (auto const ec = link->begin(to))
+        if (auto const ec = context_->read())
             return asio::post(tcp_.socket().get_executor(),
                               [ec, h = std::move(handler)]() mutable { std::move(h)(ec); });
-        link_ = link;
-        tcp_.async_connect(to, [this, link, h = std::move(handler)](std::error_code ec) mutable {
-            if (ec) return std::move(h)(ec);
-            link->attach(tcp_.socket().native_handle());
-            shake_hands(std::move(link), std::move(h));
-        });
+        tcp_.async_connect(to, context_->name() + (identifies_ ? "" : "as nobody "),
+                           [this, to, h = std::move(handler)](std::error_code ec) mutable {
+                               if (ec) return std::move(h)(ec);
+                               connected(to, std::move(h));
+                           });
     }
 
     /// Handler: `void(std::error_code)`.
     template <class Handler>
     void async_write(std::string_view text, Handler handler) {
-        if (!link_) return tcp_.async_write(text, std::move(handler));
+        if (!held_) return tcp_.async_write(text, std::move(handler));
         asio::post(tcp_.socket().get_executor(),
-                   [this, link = link_, text, h = std::move(handler)]() mutable {
-                       if (link->closed())
+                   [this, held = held_, text, h = std::move(handler)]() mutable {
+                       if (!held->link)
                            return std::move(h)(make_error_code(asio::error::operation_aborted));
-                       write_rest(std::move(link), text, std::move(h));
+                       write_rest(std::move(held), text, std::move(h));
                    });
     }
 
     /// At the peer's end `asio::error::eof` where it said so, else `error::tls_truncated`.
     [[nodiscard]] std::size_t read_some(std::span<std::byte> to, std::error_code& ec) {
-        return link_ ? link_->read(to, ec) : tcp_.read_some(to, ec);
+        return held_ ? held_->link->read(to, ec) : tcp_.read_some(to, ec);
     }
 
     /// Handler: `void(std::error_code)`.
     template <class Handler>
     void async_wait(Handler handler) {
-        if (!link_) return tcp_.async_wait(std::move(handler));
+        if (!held_) return tcp_.async_wait(std::move(handler));
         // What is here already does not make the socket ready.
-        if (!link_->drained())
+        if (!held_->link->drained())
             return asio::post(tcp_.socket().get_executor(),
                               [h = std::move(handler)]() mutable { std::move(h)({}); });
-        tcp_.socket().async_wait(link_->wants(), std::move(handler));
+        tcp_.socket().async_wait(held_->link->wants(), std::move(handler));
     }
 
     void close() noexcept {
-        if (link_) link_->close();
-        link_.reset();
+        (void)release_link();
         tcp_.close();
     }
 
+    /// As `tcp_stream::keep`, where nothing is left to read.
+    void keep() noexcept {
+        if (!held_) return tcp_.keep();
+        if (held_->link->is_quiet()) tcp_.keep(release_link());
+        close();
+    }
+    [[nodiscard]] bool kept() const noexcept { return tcp_.kept(); }
+
+    /// Whether the next connection shows the client's certificate to a server that asks for it.
+    void identify(bool yes) noexcept { identifies_ = yes; }
+    /// Of TLS, OpenSSL fills the buffers.
+    [[nodiscard]] bool read_by_system() const noexcept { return !held_; }
+    [[nodiscard]] connection_facts about() const noexcept {
+        auto facts = tcp_.about();
+        if (held_ && !kept()) facts.handshake = held_->link->handshake();
+        return facts;
+    }
+
   private:
-    using link_ptr = std::shared_ptr<detail::tls_link>;
+    // A connection's TLS, as long as it is this stream's: handlers that are out look for it here.
+    struct holder {
+        std::unique_ptr<detail::tls_link> link;
+    };
+    using holder_ptr = std::shared_ptr<holder>;
+
+    std::unique_ptr<detail::tls_link> release_link() noexcept {
+        auto const held = std::exchange(held_, nullptr);
+        return held ? std::move(held->link) : nullptr;
+    }
 
     template <class Handler>
-    void shake_hands(link_ptr link, Handler handler) {
+    void connected(url const& to, Handler handler) {
         std::error_code ec;
-        link->shake_hands(ec);
+        held_ = std::make_shared<holder>();
+        if (auto layer = tcp_.take_layer()) {
+            // By its name it is one of this context.
+            held_->link.reset(static_cast<detail::tls_link*>(layer.release()));
+            return std::move(handler)(ec);
+        }
+        held_->link = std::make_unique<detail::tls_link>(context_);
+        ec = held_->link->begin(to, tcp_.socket().native_handle(), identifies_);
+        if (!ec) return shake_hands(held_, std::move(handler));
+        close();
+        std::move(handler)(ec);
+    }
+
+    template <class Handler>
+    void shake_hands(holder_ptr held, Handler handler) {
+        std::error_code ec;
+        held->link->shake_hands(ec);
         if (ec == asio::error::would_block)
-            return wait(std::move(link), std::move(handler),
-                        [this](link_ptr l, Handler h) { shake_hands(std::move(l), std::move(h)); });
+            return wait(std::move(held), std::move(handler), [this](holder_ptr l, Handler h) {
+                shake_hands(std::move(l), std::move(h));
+            });
         if (ec) close();
         std::move(handler)(ec);
     }
 
     template <class Handler>
-    void write_rest(link_ptr link, std::string_view text, Handler handler) {
+    void write_rest(holder_ptr held, std::string_view text, Handler handler) {
         std::error_code ec;
-        while (!text.empty() && !ec) text.remove_prefix(link->write(text, ec));
+        while (!text.empty() && !ec) text.remove_prefix(held->link->write(text, ec));
         if (ec == asio::error::would_block)
-            return wait(std::move(link), std::move(handler), [this, text](link_ptr l, Handler h) {
+            return wait(std::move(held), std::move(handler), [this, text](holder_ptr l, Handler h) {
                 write_rest(std::move(l), text, std::move(h));
             });
         std::move(handler)(ec);
     }
 
-    // Goes on with `f(link, handler)` when the socket is ready. When the link has been closed by
-    // then, there may be another connection, or no stream.
+    // Goes on with `f(held, handler)` when the socket is ready. When the link is gone by then,
+    // there may be another connection, or no stream.
     template <class Handler, class F>
-    void wait(link_ptr link, Handler handler, F f) {
-        auto const wants = link->wants();
-        tcp_.socket().async_wait(wants, [link = std::move(link), h = std::move(handler),
+    void wait(holder_ptr held, Handler handler, F f) {
+        auto const wants = held->link->wants();
+        tcp_.socket().async_wait(wants, [held = std::move(held), h = std::move(handler),
                                          f = std::move(f)](std::error_code ec) mutable {
-            if (link->closed()) ec = asio::error::operation_aborted;
+            if (!held->link) ec = asio::error::operation_aborted;
             if (ec) return std::move(h)(ec);
-            f(std::move(link), std::move(h));
+            f(std::move(held), std::move(h));
         });
     }
 
-    tcp_stream<Executor> tcp_;
+    tcp_stream<Executor, Route> tcp_;
     std::shared_ptr<detail::tls_context> context_;
-    link_ptr link_; // of a TLS connection, also one that is being made
+    bool identifies_ = true;
+    holder_ptr held_; // of a TLS connection, also one that is being made; never without a link
 };
 
-namespace detail {
-
-class tls_connector_base {
+/// Makes streams for https and http URLs. Copies, also those by way of another route, share
+/// settings, once read, and tickets; and their connections, where they share a pool. Thread-safe.
+///
+/// Errors: those of `tcp_connector`, and of `cleave::error` the group of TLS.
+template <bool Verifies, route Route = direct>
+class basic_tls_connector {
   public:
+    basic_tls_connector() : basic_tls_connector(tls_settings{}) {}
+    /// With the pool and the family that `tcp` has.
+    explicit basic_tls_connector(tls_settings s, basic_tcp_connector<Route> tcp = {})
+        : context_(std::make_shared<detail::tls_context>(std::move(s), Verifies)),
+          tcp_(std::move(tcp)) {}
+    basic_tls_connector(tls_settings s, connection_pool const& pool)
+        : basic_tls_connector(std::move(s), basic_tcp_connector<Route>{pool}) {}
+    // No moves: they would leave a connector without a context.
+    basic_tls_connector(basic_tls_connector const&) = default;
+    basic_tls_connector& operator=(basic_tls_connector const&) = default;
+
+    /// The same by way of another route.
+    template <cleave::route R>
+    [[nodiscard]] basic_tls_connector<Verifies, R> via(R r) const {
+        return {tcp_.via(std::move(r)), context_};
+    }
+
     template <class Executor>
-    [[nodiscard]] tls_stream<Executor> make(Executor const& ex) const {
-        return {ex, context_};
+    [[nodiscard]] tls_stream<Executor, Route> make(Executor const& ex) const {
+        return {tcp_.make(ex), context_};
     }
     /// Reads the settings at the first https URL, and names what is wrong with them before anything
     /// is connected.
     [[nodiscard]] std::error_code check(url const& to) const {
-        if (to.scheme() == "https") return context_->read();
-        return {};
+        if (to.scheme() == "https")
+            if (auto const ec = context_->read()) return ec;
+        return tcp_.route->check(to);
     }
+    [[nodiscard]] std::string by_way_of(url const& to) const { return tcp_.by_way_of(to); }
     /// Damage and breaks may pass; who the server is, and what it wants, will not change.
-    [[nodiscard]] cause classify(std::error_code ec) const noexcept {
-        return tcp_connector{}.classify(ec);
-    }
+    [[nodiscard]] cause classify(std::error_code ec) const noexcept { return tcp_.classify(ec); }
     /// Of all copies of this connector so far.
     [[nodiscard]] tls_handshakes handshakes() const noexcept { return context_->handshakes(); }
 
-  protected:
-    tls_connector_base(tls_settings s, bool verifies)
-        : context_(std::make_shared<tls_context>(std::move(s), verifies)) {}
-    // No moves: they would leave a connector without a context.
-    tls_connector_base(tls_connector_base const&) = default;
-    tls_connector_base& operator=(tls_connector_base const&) = default;
-    ~tls_connector_base() = default;
-
   private:
-    std::shared_ptr<tls_context> context_;
+    template <bool, route>
+    friend class basic_tls_connector;
+
+    basic_tls_connector(basic_tcp_connector<Route> tcp,
+                        std::shared_ptr<detail::tls_context> context)
+        : context_(std::move(context)), tcp_(std::move(tcp)) {}
+
+    std::shared_ptr<detail::tls_context> context_;
+    basic_tcp_connector<Route> tcp_;
 };
 
-} // namespace detail
-
-/// Makes streams for https and http URLs, and lets no server pass that does not verify. Copies
-/// share settings, once read, and tickets. Thread-safe.
+/// Lets no server pass that does not verify.
 ///
 ///     how.with_connector(cleave::tls_connector{{.ca_file = "our-ca.pem"}})
-///
-/// Errors: those of `tcp_connector`, and of `cleave::error` the group of TLS.
-class tls_connector : public detail::tls_connector_base {
-  public:
-    tls_connector() : tls_connector(tls_settings{}) {}
-    explicit tls_connector(tls_settings s) : tls_connector_base(std::move(s), true) {}
-};
+///     how.with_connector(cleave::tls_connector{settings, shared.pool()}.via(proxies))
+using tls_connector = basic_tls_connector<true>;
 
-/// The same without any verification: whoever stands between can read and change everything. Pins
-/// are heeded still; CAs are not read.
-class unverified_tls_connector : public detail::tls_connector_base {
-  public:
-    unverified_tls_connector() : unverified_tls_connector(tls_settings{}) {}
-    explicit unverified_tls_connector(tls_settings s) : tls_connector_base(std::move(s), false) {}
-};
+/// Does without any verification: whoever stands between can read and change everything. Pins are
+/// heeded still; CAs are not read.
+using unverified_tls_connector = basic_tls_connector<false>;
 
-static_assert(byte_stream<tls_stream<asio::any_io_executor>>);
+static_assert(keeps<tls_stream<asio::any_io_executor>>);
 static_assert(byte_connector<tls_connector, asio::any_io_executor>);
 static_assert(byte_connector<unverified_tls_connector, asio::any_io_executor>);
 

@@ -100,10 +100,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     static_assert(byte_connector<connector_type, strand_type>);
 
-    // Memory that only the system may fill needs a stream that has the system do it.
-    static constexpr bool fills_directly = !Sink::traits.system_filled || requires {
-        requires stream_type::read_by_system;
-    };
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
@@ -273,17 +269,30 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::connect const& a) {
         // A redirect may have led to where this connector cannot go.
-        if (auto const ec = connector_.check(engine_.request().target)) {
-            auto const& to = engine_.request().target;
-            return lane_failed(a.lane, ec, phase::connect, "connecting to " + to.to_string());
-        }
+        url const& target = engine_.target_of(a.lane);
+        if (auto const ec = connector_.check(target))
+            return lane_failed(a.lane, ec, phase::connect, "connecting to " + target.to_string());
+        identify(lanes_[a.lane].stream, engine_.may_identify(a.lane));
         lanes_[a.lane].stream.async_connect(
-            engine_.request().target,
-            for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
-                if (!ec) return op.tell(event::connected{id, was_kept(op.lanes_[id].stream)});
-                auto const& to = op.engine_.request().target;
-                op.lane_failed(id, ec, phase::connect, "connecting to " + to.host_field());
+            target, for_lane(a.lane, [](download_op& op, lane_id id, std::error_code ec) {
+                if (!ec) return op.connected(id);
+                op.lane_failed(id, ec, phase::connect, op.connecting_to(op.engine_.target_of(id)));
             }));
+    }
+
+    // For messages.
+    [[nodiscard]] std::string connecting_to(url const& to) {
+        std::string text = "connecting to " + to.host_field();
+        if constexpr (requires { std::string{connector_.by_way_of(to)}; }) {
+            if (std::string const way = connector_.by_way_of(to); !way.empty())
+                text += " by way of " + way;
+        }
+        return text;
+    }
+
+    void connected(lane_id id) {
+        stream_type const& s = lanes_[id].stream;
+        tell(event::connected{id, was_kept(s), facts_of(s)});
     }
 
     void perform(action::send const& a) {
@@ -457,9 +466,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // When it is known what is to be hashed.
     void make_hashers() {
         auto const& v = engine_.verifier();
-        if (!hasher_) hasher_.emplace(v.make_hasher());
+        hasher_.emplace(v.make_hasher());
         if constexpr (piece_verifier<verifier_type>) {
-            if (!piece_hasher_) piece_hasher_.emplace(v.make_piece_hasher());
+            piece_hasher_.emplace(v.make_piece_hasher());
         }
     }
 
@@ -543,7 +552,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
             if (l.budget-- <= 0) return take_turns(id);
-            bool const direct = fills_directly && l.framing.is != body_framing::kind::chunked &&
+            bool const direct = fills_directly(l) && l.framing.is != body_framing::kind::chunked &&
                                 l.skip_left == 0 && l.placed != l.window.grant.size();
             std::error_code ec;
             std::error_code sink_error;
@@ -556,6 +565,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (ec == asio::error::eof) return stream_ended(id);
             if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
         }
+    }
+
+    // Memory that only the system may fill needs a stream that has the system do it.
+    [[nodiscard]] static bool fills_directly(lane_type const& l) noexcept {
+        return !Sink::traits.system_filled || reads_by_system(l.stream);
     }
 
     [[nodiscard]] failure receive_failure(std::error_code ec) {

@@ -15,6 +15,7 @@
 #include <cleave/engine/event.hpp>
 #include <cleave/engine/lane.hpp>
 #include <cleave/engine/ledger.hpp>
+#include <cleave/engine/mirrors.hpp>
 #include <cleave/engine/rates.hpp>
 #include <cleave/engine/report.hpp>
 #include <cleave/engine/stealing.hpp>
@@ -99,12 +100,14 @@ class engine {
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
           pacer_(std::move(pacer)), observer_(std::addressof(watching)),
           windows_(positive(windows)), sink_(around.sink), record_every_(around.journal),
-          can_refresh_(around.can_refresh), random_(request_.seed),
+          can_refresh_(around.can_refresh), random_(request_.seed), mirrors_(request_),
+          may_join_(mirrors_.size() > 1 && (pieces().size != 0 || verifier_.wanted())),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
           useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
         if (request_.part) wanted_ = *request_.part;
-        asked_for_ = request_.target.to_string();
-        prepare_request();
+        for (mirror& m : mirrors_) prepare(m);
+        choices_.reserve(mirrors_.size());
+        if (pieces().size != 0) mirrors_.reserve(2 * lanes_.size() + 2);
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
         actions_.reserve(4 * lanes_.size() + 8);
@@ -138,7 +141,14 @@ class engine {
     [[nodiscard]] cleave::report& report() noexcept { return report_; }
     [[nodiscard]] cleave::ledger const& ledger() const noexcept { return ledger_; }
     [[nodiscard]] std::vector<lane> const& lanes() const noexcept { return lanes_; }
+    /// With the target and the headers that are in use at the first mirror.
     [[nodiscard]] cleave::request const& request() const noexcept { return request_; }
+    /// Where a lane connects to, and whether it may show there who the caller is: not where another
+    /// led to.
+    [[nodiscard]] url const& target_of(lane_id id) const noexcept { return at(lanes_[id]).target; }
+    [[nodiscard]] bool may_identify(lane_id id) const noexcept {
+        return same_origin(target_of(id), home_);
+    }
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
     /// Everything that is wanted; its end is a guess until the first reply is accepted.
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
@@ -149,7 +159,11 @@ class engine {
         checked_runs all = checked_;
         for (lane const& l : lanes_)
             if (auto const run = in_flight(l)) all.insert(*run);
-        return {report_.identity, wanted_, asked_for_, expectation_of(verifier_), all.list()};
+        identity of = report_.identity;
+        // Of what several brought no one's validator says anything: only the digest does.
+        if (joins()) of = {of.size, {}, {}};
+        return {std::move(of), wanted_, mirrors_[joins() ? 0 : in_use_].shown,
+                expectation_of(verifier_), all.list()};
     }
 
   private:
@@ -159,6 +173,8 @@ class engine {
     static constexpr instant tick = std::chrono::milliseconds{50};
     static constexpr instant longest_sleep = std::chrono::hours{1};
     static constexpr std::uint32_t tries_of_a_piece = 3;
+
+    static constexpr std::uint32_t most_rounds_alone = 2;
 
     // A piece that came wrong.
     struct suspect {
@@ -192,6 +208,7 @@ class engine {
         if (e.failed) return fail(*e.failed);
         if (e.state && fits(*e.state)) {
             recalled_ = *e.state;
+            if (auto const of = mirror_of(e.state->url)) in_use_ = *of;
             wanted_ = recalled_->wanted;
             ledger_.reset(wanted_);
             return check_next();
@@ -202,16 +219,19 @@ class engine {
     void on(event::refreshed const& e) {
         refreshing_ = false;
         observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
-        if (e.failed) return fail(*e.failed);
+        if (e.failed) {
+            // Other mirrors may do without.
+            if (!give_up_mirror(0, *e.failed)) fail(*e.failed);
+            return;
+        }
         request_.url_error = e.fresh->url_error;
         request_.valid_for = e.fresh->valid_for;
-        first_.reset();
-        use(e.fresh->target, e.fresh->headers);
+        home_ = e.fresh->target;
+        mirrors_[0].first.reset();
+        use(0, e.fresh->target, e.fresh->headers);
         if (auto wrong = find_request_fault()) return fail(*std::move(wrong));
         use_until();
         wake_parked();
-        // Nobody may be left who waits for it.
-        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
     }
 
     void on(event::connected const& e) {
@@ -224,6 +244,9 @@ class engine {
             ++report_.kept_connections;
         else
             connect_time_.add(now_ - l.asked_at);
+        l.proxy = e.about.proxy;
+        if (e.about.handshake == handshake::full) ++report_.handshakes_full;
+        if (e.about.handshake == handshake::resumed) ++report_.handshakes_resumed;
         observer_->on(lane_connected{e.lane, e.kept});
     }
 
@@ -313,10 +336,13 @@ class engine {
             if (verifier_.wanted()) hashed_ = delivered_;
             break;
         case job::finish_hash:
-            if (!verifier_.matches(e.digest))
-                return fail(failure::of(error::digest_mismatch, phase::verify));
+            if (!verifier_.matches(e.digest)) {
+                if (!try_alone()) fail(failure::of(error::digest_mismatch, phase::verify));
+                return;
+            }
             report_.digest_verified = true;
             digest_done_ = true;
+            if (one_at_a_time_) name_the_other();
             break;
         case job::sync: synced_ = true; break;
         case job::publish:
@@ -378,21 +404,23 @@ class engine {
     [[nodiscard]] std::optional<failure> find_request_fault() const {
         if (request_.url_error) return setup(request_.url_error);
         if (request_.target.empty()) return setup(error::bad_url);
+        for (url const& m : request_.mirrors)
+            if (m.empty()) return setup(error::bad_url);
         if (auto ec = check_headers(request_.headers, request_.user_agent)) return setup(ec);
         return std::nullopt;
     }
 
-    void prepare_request() {
+    void prepare(mirror& m) {
         if constexpr (learning_verifier<Verifier>) {
             std::string_view const name = "Want-Repr-Digest";
-            std::erase_if(request_.headers,
+            std::erase_if(m.headers,
                           [&](header const& h) { return detail::http_same(h.name, name); });
             if (std::string_view const asks = verifier_.asks(); !asks.empty())
-                request_.with_header(std::string{name}, std::string{asks});
+                m.headers.push_back({std::string{name}, std::string{asks}});
         }
-        longest_request_ = 2048 + request_.target.target().size() + request_.user_agent.size();
-        for (header const& h : request_.headers)
-            longest_request_ += h.name.size() + h.value.size() + 4;
+        std::size_t longest = 2048 + 2 * m.target.target().size() + request_.user_agent.size();
+        for (header const& h : m.headers) longest += h.name.size() + h.value.size() + 4;
+        longest_request_ = std::max(longest_request_, longest);
     }
 
     void use_until() noexcept {
@@ -404,38 +432,40 @@ class engine {
         use_until_ = from_now(*request_.valid_for - margin);
     }
 
-    // From now on this is asked, by all lanes.
-    void use(url const& target, std::vector<header> headers) {
-        bool const elsewhere = !same_origin(request_.target, target);
-        request_.target = target;
-        request_.headers = std::move(headers);
-        prepare_request();
-        ++request_number_;
-        if (elsewhere) server_number_ = request_number_;
+    // From now on this is asked, by all lanes that ask there.
+    void use(std::size_t where, url const& target, std::vector<header> headers) {
+        mirror& m = mirrors_[where];
+        bool const elsewhere = !same_origin(m.target, target);
+        m.target = target;
+        m.headers = std::move(headers);
+        prepare(m);
+        m.request_number = mirrors_.next_number();
+        if (elsewhere) m.server_number = m.request_number;
+        if (where == 0) {
+            request_.target = m.target;
+            request_.headers = m.headers;
+        }
         // Where nothing is in place there is nothing to compare.
         if (!identity_known_ && !recalled_)
-            for (lane& l : lanes_) l.proven_with = request_number_;
+            for (lane& l : lanes_) l.proven_with = m.request_number;
     }
+    [[nodiscard]] mirror& at(lane const& l) noexcept { return mirrors_[l.mirror]; }
+    [[nodiscard]] mirror const& at(lane const& l) const noexcept { return mirrors_[l.mirror]; }
 
     // ---- redirects ------------------------------------------------------------------------
 
     static constexpr std::uint32_t most_redirects = 10;
 
-    // What was asked before the first redirect.
-    struct first_request {
-        url target;
-        std::vector<header> headers;
-    };
-
     void follow(lane_id id) {
         lane& l = lanes_[id];
         l.used = true;
+        mirror& m = at(l);
         // Another lane may have been led on meanwhile.
-        if (l.asked_with == request_number_) {
+        if (l.asked_with == m.request_number) {
             std::error_code ec;
             response_head const& head = l.reply.head();
-            url const to = redirect_target(request_.target, head, ec);
-            if (!ec && ++redirects_ > most_redirects) ec = error::too_many_redirects;
+            url const to = redirect_target(m.target, head, ec);
+            if (!ec && ++m.redirects > most_redirects) ec = error::too_many_redirects;
             if (ec) {
                 failure what{ec,           cause_of(static_cast<error>(ec.value())),
                              phase::head,  head.status(),
@@ -443,10 +473,10 @@ class engine {
                 if (!to.empty()) what.detail = "redirected to " + to.to_string();
                 return lane_failed(id, std::move(what));
             }
-            if (!first_) first_ = first_request{request_.target, request_.headers};
+            if (!m.first) m.first = mirror::first_request{m.target, m.headers};
             // What was given for one origin is for no other.
-            bool const stays = same_origin(request_.target, to);
-            use(to, stays ? request_.headers : std::vector<header>{});
+            bool const stays = same_origin(m.target, to);
+            use(l.mirror, to, stays ? m.headers : std::vector<header>{});
             ++report_.redirects;
         }
         ask_anew(id);
@@ -455,14 +485,15 @@ class engine {
     // Where a redirect has led to a URL that does not hold any more, the first one is asked again,
     // once. False: there is no other.
     bool go_back_to_first(lane_id id, failure const& what) {
-        bool const may = first_ && !went_back_ &&
+        mirror& m = at(lanes_[id]);
+        bool const may = m.first && !m.went_back &&
                          (what.kind == cause::renewable || what.code == error::not_found);
         if (!may || what.where != phase::head) return false;
-        if (lanes_[id].asked_with == request_number_) {
-            went_back_ = true;
-            auto first = *std::exchange(first_, std::nullopt);
-            redirects_ = 0;
-            use(first.target, std::move(first.headers));
+        if (lanes_[id].asked_with == m.request_number) {
+            m.went_back = true;
+            auto first = *std::exchange(m.first, std::nullopt);
+            m.redirects = 0;
+            use(lanes_[id].mirror, first.target, std::move(first.headers));
         }
         ask_anew(id);
         return true;
@@ -514,10 +545,13 @@ class engine {
         reply_time_.add(now_ - l.asked_at);
         if (is_redirect(l.reply.head().status())) return follow(id);
         admission& a = judged_;
-        admit(l.reply.head(), *l.held, wanted_, known(), a);
+        admit(l.reply.head(), *l.held, wanted_, known(l), a);
         if (a.refused) {
             // What an earlier run left is of another object, or cannot be gone on with.
-            if (recalled_ && is_of_another_object(*a.refused)) return begin_afresh(id);
+            if (recalled_ && is_of_another_object(*a.refused)) {
+                if (joins() && has_other(id)) return lane_failed(id, *std::move(a.refused));
+                return begin_afresh(id);
+            }
             // Some servers refuse any range of an object that they would send whole.
             bool const try_whole = !identity_known_ && ranged_ && wanted_.first == 0 &&
                                    a.refused->code == error::range_not_satisfiable;
@@ -530,16 +564,18 @@ class engine {
         if (opening) {
             // A range of an object of unknown size: there is nothing to plan.
             if (!a.nothing && a.ranges && !a.object.size) return ask_for_whole(id);
-            if (!learn(a, l.reply.head())) return;
+            if (!learn(id, a, l.reply.head())) return;
         }
+        if (!at(l).known) at(l).known = a.object;
         l.proven_with = l.asked_with;
-        redirects_ = 0;
+        at(l).redirects = 0;
         accept(id, a, opening);
     }
 
-    // What replies are compared with; nothing before the first.
-    [[nodiscard]] identity const* known() const noexcept {
-        if (identity_known_) return &report_.identity;
+    // What a lane's replies are compared with; nothing before the first. Of a mirror that has not
+    // been heard of yet, only the size is known.
+    [[nodiscard]] identity const* known(lane const& l) const noexcept {
+        if (identity_known_) return at(l).known ? std::addressof(*at(l).known) : &sized_;
         return recalled_ ? &recalled_->identity : nullptr;
     }
 
@@ -567,17 +603,23 @@ class engine {
     }
 
     // The first accepted reply: now it is known what the object is. False: it cannot be had.
-    bool learn(admission const& a, response_head const& head) {
+    bool learn(lane_id id, admission const& a, response_head const& head) {
+        if (auto const size = size_told(a); size && !pieces_fit(*size) && has_other(id)) {
+            lane_failed(id, failure::of(error::mirror_differs, phase::head,
+                                        "it has " + std::to_string(*size) + " bytes"));
+            return false;
+        }
         if constexpr (learning_verifier<Verifier>) {
             // It is of the whole object (RFC 9530, section 3), and tells nothing of a part.
             auto const ec =
                 verifier_.learn(request_.part ? std::string{} : joined(head, "Repr-Digest"));
             if (ec) {
-                fail({ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}});
+                failure why{ec, cause::permanent, phase::verify, head.status(), std::nullopt, {}};
+                if (!give_up_mirror(lanes_[id].mirror, why)) fail(std::move(why));
                 return false;
             }
         }
-        report_.identity = a.object;
+        report_.identity = at(lanes_[id]).known.emplace(a.object);
         report_.ranges = a.ranges;
         if (report_.to_first_reply == instant{0}) report_.to_first_reply = now_ - started_at_;
         identity_known_ = true;
@@ -610,7 +652,9 @@ class engine {
 
     // The object's size, however it came to be known. False: it cannot be had.
     bool learn_size(std::uint64_t size) {
-        report_.identity.size = size;
+        report_.identity.size = sized_.size = size;
+        for (mirror& m : mirrors_)
+            if (m.known) m.known->size = size;
         if (size > request_.max_size) {
             fail(too_large("the object has ", size));
             return false;
@@ -793,6 +837,9 @@ class engine {
             if (journal_ && ranged_) checked_.insert({*arrived, crc});
             l.left = arrived->last == max_offset ? std::nullopt : l.left->from(arrived->last + 1);
             l.bytes += bytes;
+            at(l).bytes += bytes;
+            at(l).took_part = true;
+            if (mirrors_.size() > 1 && pieces().size != 0) at(l).brought.insert(*arrived);
             report_.bytes += bytes;
             received_ += bytes;
             // Starting again from the first byte is progress only beyond what was reached before.
@@ -823,10 +870,12 @@ class engine {
     // The server is there: whoever waited for that goes on.
     void got_bytes(lane const& by) noexcept {
         last_byte_at_ = now_;
+        mirror& m = at(by);
+        m.failures = 0;
         // Those that come after all by way of an old request say nothing for the fresh one.
-        if (!refreshing_ && by.asked_with == request_number_) {
-            refreshed_ = 0;
-            went_back_ = false;
+        if (!refreshing_ && by.asked_with == m.request_number) {
+            if (by.mirror == 0) refreshed_ = 0;
+            m.went_back = false;
         }
         if (std::exchange(fruitless_, false)) wake_parked();
     }
@@ -887,8 +936,8 @@ class engine {
         bool const stale = what.where == phase::head && l.held && l.reply.untouched() &&
                            (l.used || l.waited) && what.kind == cause::passing &&
                            what.code != error::head_timeout && what.code != error::closed_in_head;
-        bool const renewable = what.kind == cause::renewable && can_refresh_;
-        bool const outdated = renewable && l.asked_with != request_number_;
+        bool const renewable = what.kind == cause::renewable && can_refresh_ && l.mirror == 0;
+        bool const outdated = renewable && l.asked_with != at(l).request_number;
         release(id);
         if (ended_) return;
         if (read_whole)
@@ -902,15 +951,26 @@ class engine {
             ++report_.stale_connections;
             return connect(id);
         }
-        if (pointless(what.kind) && !renewable) {
+        bool const without_ranges = joins() && is_about_ranges(what.code) && has_other(id);
+        if ((pointless(what.kind) && !renewable) || without_ranges) {
             if (read_whole) drop_connection(id);
             return give_in(id, std::move(what));
         }
         if (is_refusal(what)) ++refusals_;
 
         std::uint64_t const brought = std::exchange(l.attempt_bytes, 0);
+        if (brought == 0) {
+            fruitless_ = true;
+            at(l).fail(what, now_);
+            // Before it waits for this one, it asks another that has failed less.
+            if (joins() && !renewable && mirrors_.is_better_than(l.mirror, now_)) {
+                ++report_.retries;
+                if (read_whole) drop_connection(id);
+                tell_failure(id, what, next_step::other_mirror, std::chrono::nanoseconds{0});
+                return connect(id);
+            }
+        }
         l.tries = brought != 0 ? 1 : l.tries + 1;
-        if (brought == 0) fruitless_ = true;
         // Somebody has asked for a fresh request already, or it has come.
         if (renewable && refreshing_) return park(id, read_whole);
         if (outdated) return go_on_with(id, read_whole);
@@ -1038,9 +1098,15 @@ class engine {
         use_until_.reset();
         actions_.push_back(action::refresh{});
     }
+    // Only the request of the first mirror can be had afresh.
+    [[nodiscard]] bool asks_first() const noexcept { return joins() || in_use_ == 0; }
+    [[nodiscard]] bool waits_for_refresh(std::size_t where) const noexcept {
+        return refreshing_ && (where == 0 || !joins());
+    }
     // Before the request in use is refused, where it is known when that will be.
     void refresh_in_time() {
-        if (!use_until_ || now_ < *use_until_ || refreshing_ || all_there()) return;
+        if (!use_until_ || now_ < *use_until_ || refreshing_ || all_there() || !asks_first())
+            return;
         use_until_.reset();
         failure const soon = failure::of(error::request_expires, phase::setup);
         if (ask_rule(soon, 1, 0).is == renewal::answer::fresh_request) refresh();
@@ -1050,6 +1116,7 @@ class engine {
 
     // Another attempt of the kind would not do.
     void give_in(lane_id id, failure what) {
+        if (go_elsewhere(id, what)) return;
         bool const changed = what.kind == cause::identity_changed;
         bool const begun = delivered_ != 0 || running_job_ == job::deliver || winding_up_;
         // Nothing of this run is lost.
@@ -1070,6 +1137,14 @@ class engine {
             what.detail = "it changed " + std::to_string(report_.new_versions + 1) +
                           " times, the last time: " + what.message();
             what.code = error::object_unstable;
+        }
+        if (mirrors_.size() > 1 && is_of_server(what) && !has_other(id)) {
+            mirror& last = at(lanes_[id]);
+            last.dropped = true;
+            last.why = what;
+            what.detail = "none of " + std::to_string(mirrors_.size()) +
+                          " mirrors is left, the last was " + last.shown +
+                          (what.detail.empty() ? "" : ", " + what.detail);
         }
         fail(std::move(what));
     }
@@ -1131,6 +1206,8 @@ class engine {
         suspects_.clear();
         report_.bytes = report_.bytes_resumed = 0;
         hashed_ = best_ = 0;
+        sized_.size.reset();
+        mirrors_.forget_all();
     }
     void set_all_aside() {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
@@ -1143,6 +1220,190 @@ class engine {
         }
     }
 
+    // ---- mirrors --------------------------------------------------------------------------
+
+    // Whether bytes of several mirrors are joined: where something was given beforehand that tells
+    // in the end, or piece by piece, that they are of one object. Else one is used at a time.
+    [[nodiscard]] bool joins() const noexcept { return may_join_ && !one_at_a_time_; }
+    // Whether only `in_use_` is asked: what an earlier run left there is gone on with by its
+    // validator, too.
+    [[nodiscard]] bool asks_one() const noexcept {
+        return !joins() || (recalled_ && recalled_->identity.validator.is != validator::kind::none);
+    }
+    [[nodiscard]] bool has_other(lane_id id) const noexcept {
+        return mirrors_.other_than(lanes_[id].mirror).has_value();
+    }
+
+    // Which one this lane asks next.
+    [[nodiscard]] std::uint32_t choose(lane const& next) noexcept {
+        if (asks_one()) return static_cast<std::uint32_t>(in_use_);
+        choices_.clear();
+        for (std::size_t i = 0; i != mirrors_.size(); ++i) {
+            mirror const& m = mirrors_[i];
+            if (!m.dropped && !waits_for_refresh(i))
+                choices_.push_back({lanes_at(i, next), m.rate, m.failures_at(now_), i});
+        }
+        if (choices_.empty()) return static_cast<std::uint32_t>(in_use_);
+        // Of a server that speaks TLS and has not been met, one lane brings a ticket for the
+        // others.
+        bool const met =
+            std::ranges::any_of(choices_, [&](mirror_state const& c) { return !is_being_met(c); });
+        if (met) std::erase_if(choices_, [&](mirror_state const& c) { return is_being_met(c); });
+        if (choices_.size() == 1) return static_cast<std::uint32_t>(choices_[0].index);
+        return static_cast<std::uint32_t>(
+            choices_[choose_mirror(lane_rule_, std::span<mirror_state const>{choices_})].index);
+    }
+    [[nodiscard]] bool is_being_met(mirror_state const& c) const noexcept {
+        mirror const& m = mirrors_[c.index];
+        return c.lanes != 0 && !m.known && m.target.scheme() == "https";
+    }
+    [[nodiscard]] std::uint32_t lanes_at(std::size_t where, lane const& but) const noexcept {
+        return static_cast<std::uint32_t>(std::ranges::count_if(lanes_, [&](lane const& l) {
+            return &l != &but && l.mirror == where && is_running(l);
+        }));
+    }
+    // Whether a lane that has nothing to do would do better elsewhere.
+    [[nodiscard]] bool should_move(lane const& l) noexcept {
+        if (!joins()) return l.mirror != in_use_;
+        if (at(l).dropped) return true;
+        std::uint32_t const to = choose(l);
+        if (to == l.mirror || at(l).rate <= 0) return false;
+        // One that nobody asks may turn out to be the better one.
+        bool const untried = mirrors_[to].rate <= 0 && lanes_at(l.mirror, l) != 0;
+        return untried || mirrors_[to].rate > 2 * at(l).rate;
+    }
+
+    // What was asked there is owed again, and asked of others.
+    void drop_mirror(std::size_t where, failure const& why) {
+        mirror& m = mirrors_[where];
+        if (std::exchange(m.dropped, true)) return;
+        m.why = why;
+        if (where == 0) use_until_.reset();
+        observer_->on(mirror_dropped{static_cast<std::uint32_t>(where), m.shown, why});
+        for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) {
+            lane& l = lanes_[i];
+            if (l.mirror != where || !is_running(l)) continue;
+            if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
+            release(i);
+            drop_connection(i);
+        }
+    }
+
+    [[nodiscard]] static bool is_of_server(failure const& what) noexcept {
+        return (what.where == phase::connect || what.where == phase::head ||
+                what.where == phase::body) &&
+               what.kind != cause::storage && what.kind != cause::cancelled;
+    }
+    // Whether it is too late to begin again.
+    [[nodiscard]] bool handed_on() const noexcept {
+        return delivered_ != 0 || running_job_ == job::deliver || winding_up_;
+    }
+
+    // Where one mirror will not do, another may. False: there is none, or nothing to be gained.
+    bool go_elsewhere(lane_id id, failure const& what) {
+        if (!is_of_server(what)) return false;
+        std::size_t const where = lanes_[id].mirror;
+        failure why = what;
+        if (may_join_ && what.kind == cause::identity_changed) why.code = error::mirror_differs;
+        if (!can_do_without(where, why)) return false;
+        tell_failure(id, what, next_step::other_mirror, std::nullopt);
+        return give_up_mirror(where, why);
+    }
+    [[nodiscard]] bool can_do_without(std::size_t where, failure const& why) const noexcept {
+        // Which version is wanted is not for us to say.
+        if (!may_join_ && why.kind == cause::identity_changed) return false;
+        if (mirrors_.other_than(where)) return joins() || !handed_on();
+        // Those that have another object than the first one asked may be right. They are asked
+        // alone, and not often.
+        bool const any = why.code == error::mirror_differs ||
+                         std::ranges::any_of(mirrors_, &mirror::only_differs);
+        return may_join_ && any && !handed_on() && rounds_alone_ != most_rounds_alone;
+    }
+
+    // It is not asked any more. False, and nothing done: where it cannot be done without.
+    bool give_up_mirror(std::size_t where, failure const& why) {
+        if (!can_do_without(where, why)) return false;
+        auto const other = mirrors_.other_than(where);
+        // What was begun without ranges, or by its validator alone, is begun again elsewhere.
+        bool const anew = asks_one() || (!ranged_ && !handed_on());
+        drop_mirror(where, why);
+        if (ended_) return true;
+        begin_lanes_anew();
+        if (!other)
+            ask_alone();
+        else if (anew)
+            begin_at(*other);
+        return true;
+    }
+
+    // Nobody has failed yet at those that are left.
+    void begin_lanes_anew() noexcept {
+        for (lane& l : lanes_) {
+            if (l.is == lane::state::ended) l.is = lane::state::idle;
+            l.tries = 0;
+            l.attempt_bytes = 0;
+        }
+        given_up_ = 0;
+        wake_parked();
+    }
+
+    // Where only one is asked at a time, this one. What is in place is another's.
+    void begin_at(std::size_t where) {
+        in_use_ = where;
+        ranged_ = true;
+        set_all_aside();
+        if (identity_known_ || recalled_) {
+            report_.bytes_twice += report_.bytes;
+            if (report_.bytes != 0) ++report_.restarts;
+            identity_known_ = false;
+            winding_up_ = false;
+            forget_what_is_there();
+        }
+        connect(opener);
+    }
+
+    void ask_alone() {
+        for (mirror& m : mirrors_)
+            if (m.only_differs()) m.dropped = false;
+        ++rounds_alone_;
+        one_at_a_time_ = true;
+        begin_lanes_anew();
+        begin_at(*mirrors_.other_than(mirrors_.size()));
+    }
+
+    // The digest of all bytes is wrong. Where only one mirror brought them it is the one; where
+    // several did, each may be asked alone, as often as that is worth the traffic.
+    bool try_alone() {
+        if (mirrors_.size() == 1 || delivered_ != 0 || rounds_alone_ == most_rounds_alone)
+            return false;
+        std::size_t who = 0;
+        std::size_t bringers = 0;
+        for (std::size_t i = 0; i != mirrors_.size(); ++i) {
+            if (!mirrors_[i].took_part) continue;
+            mirrors_[i].suspected = true;
+            who = i;
+            ++bringers;
+        }
+        if (bringers == 1 && report_.bytes_resumed == 0)
+            drop_mirror(who, failure::of(error::digest_mismatch, phase::verify));
+        if (!mirrors_.other_than(mirrors_.size()) &&
+            std::ranges::none_of(mirrors_, &mirror::only_differs))
+            return false;
+        ask_alone();
+        return true;
+    }
+
+    // This one was right, so that of those that brought wrong bytes together it was another.
+    void name_the_other() {
+        mirrors_[in_use_].suspected = false;
+        std::optional<std::size_t> other;
+        for (std::size_t i = 0; i != mirrors_.size(); ++i) {
+            if (!mirrors_[i].suspected || mirrors_[i].dropped) continue;
+            if (std::exchange(other, i)) return;
+        }
+        if (other) drop_mirror(*other, failure::of(error::digest_mismatch, phase::verify));
+    }
+
     // ---- an earlier run -------------------------------------------------------------------
 
     // Whether a journal may hold anything of this download: it must be possible to go on in the
@@ -1150,7 +1411,7 @@ class engine {
     [[nodiscard]] bool may_resume() const noexcept {
         return journal_ && ranged_ && identity_known_ && !empty_ && !data_lost_ &&
                report_.identity.size &&
-               (report_.identity.validator.is != validator::kind::none ||
+               ((report_.identity.validator.is != validator::kind::none && !joins()) ||
                 expectation_of(verifier_) != 0);
     }
 
@@ -1166,7 +1427,12 @@ class engine {
         if (left.wanted != all || !sink_.readable || sink_.window != 0) return false;
         if (same_digest(left)) return true;
         return (expectation_of(verifier_) == 0 || left.expectation == 0) &&
-               left.url == asked_for_ && left.identity.validator.is != validator::kind::none;
+               left.identity.validator.is != validator::kind::none && mirror_of(left.url);
+    }
+    [[nodiscard]] std::optional<std::size_t> mirror_of(std::string_view shown) const noexcept {
+        for (std::size_t i = 0; i != mirrors_.size(); ++i)
+            if (mirrors_[i].shown == shown) return i;
+        return std::nullopt;
     }
     [[nodiscard]] bool same_digest(resume_state const& left) const noexcept {
         return left.expectation != 0 && left.expectation == expectation_of(verifier_);
@@ -1207,11 +1473,12 @@ class engine {
             return connect(opener);
         }
         // Each lane's first bytes are compared with what was there before.
-        ++request_number_;
+        for (mirror& m : mirrors_) m.request_number = mirrors_.next_number();
         if (same_digest(*recalled_)) {
             if (ledger_.complete()) {
                 // The digest will tell: nobody need be asked.
                 report_.identity = recalled_->identity;
+                sized_.size = recalled_->identity.size;
                 identity_known_ = open_wanted_ = true;
                 return resume();
             }
@@ -1309,6 +1576,7 @@ class engine {
         report_.bytes = report_.bytes_resumed = 0;
         ledger_.reset(wanted_);
         checked_.clear();
+        mirrors_.forget_bytes();
         hashed_ = 0;
         resumed_ = opening_ = sink_ready_ = false;
         open_wanted_ = true;
@@ -1339,7 +1607,9 @@ class engine {
         lane& l = lanes_[id];
         l.is = lane::state::connecting;
         // Not when it stands: until then the request may have become another.
-        l.connected_to = server_number_;
+        l.mirror = choose(l);
+        l.proxy = nullptr;
+        l.connected_to = at(l).server_number;
         l.asked_at = now_;
         l.until = from_now(request_.timeouts.connect);
         actions_.push_back(action::connect{id});
@@ -1425,10 +1695,10 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane& l = lanes_[i];
             if (l.is != lane::state::ready) continue;
-            if (paused_ || refreshing_) {
+            if (paused_ || waits_for_refresh(l.mirror)) {
                 // Nothing is asked for.
-            } else if (l.connected_to != server_number_) {
-                // Others are at the server that the fresh request leads to.
+            } else if (l.connected_to != at(l).server_number || should_move(l)) {
+                // Others are at the server that the fresh request leads to, or at a better one.
                 drop_connection(i);
                 connect(i);
             } else if (!identity_known_) {
@@ -1541,15 +1811,17 @@ class engine {
         what.bytes.first -= l.sample;
         l.held = what;
         l.asked_at = now_;
-        l.asked_with = request_number_;
+        mirror const& m = at(l);
+        l.asked_with = m.request_number;
         l.reply.reset();
         l.request.reserve(longest_request_);
         write_request_head(l.request,
-                           {.target = request_.target,
+                           {.target = m.target,
                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = comparable() ? &known()->validator : nullptr,
-                            .headers = request_.headers,
-                            .user_agent = request_.user_agent});
+                            .if_range = comparable(l) ? &known(l)->validator : nullptr,
+                            .headers = m.headers,
+                            .user_agent = request_.user_agent,
+                            .proxy = l.proxy});
         look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
@@ -1560,14 +1832,14 @@ class engine {
 
     // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
     // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
-    [[nodiscard]] bool comparable() const noexcept {
-        return known() != nullptr && known()->weak_etag.empty();
+    [[nodiscard]] bool comparable(lane const& l) const noexcept {
+        return known(l) != nullptr && known(l)->weak_etag.empty();
     }
 
     // How many bytes before `first` the lane asks for as well, to compare them with those in place:
     // after a fresh request, or of an earlier run. Pieces are proven anyway.
     [[nodiscard]] std::uint64_t sample_before(lane const& l, std::uint64_t first) const noexcept {
-        if (l.proven_with == request_number_ || first == 0 || !sink_.readable ||
+        if (l.proven_with == at(l).request_number || first == 0 || !sink_.readable ||
             sink_.window != 0 || pieces().size != 0)
             return 0;
         auto const run = ledger_.committed().find(first - 1);
@@ -1576,7 +1848,10 @@ class engine {
 
     // Connects as many lanes as the rule allows and the work is worth.
     void start_lanes() {
-        if (paused_ || refreshing_ || (all_quiet() && running() != 0)) return;
+        bool const refreshes = refreshing_ && !(joins() && mirrors_.other_than(0));
+        if (paused_ || refreshes || (all_quiet() && running() != 0)) return;
+        // Whoever was to ask what the object is may have been sent away with others.
+        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
         std::uint32_t const most = lanes_worth_having();
         std::uint32_t now_running = running();
         for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
@@ -1593,6 +1868,8 @@ class engine {
             // The others connect while the opening request is on its way, but not before: a server
             // that cannot be reached is not asked eight times.
             if (lanes_[opener].is != lane::state::requesting) return 1;
+            // What comes with its first bytes makes the others' handshakes shorter.
+            if (target_of(opener).scheme() == "https") return 1;
             return static_cast<std::uint32_t>(
                 std::min<std::uint64_t>(want, plan_at_most(planner_)));
         }
@@ -1634,11 +1911,18 @@ class engine {
         holdings_.clear();
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
-            if (!l.left || l.thief || l.is_hedged) continue;
+            if (!l.left || l.thief || l.is_hedged || is_on_trial(l)) continue;
             if (auto const held = what_is_held(i, typical, l.is != lane::state::admitted))
                 holdings_.push_back(*held);
         }
         return find_theft(holdings_, as_thief(id, typical), hedgeable(), windows_.stealing);
+    }
+
+    // Who brings a piece that was wrong brings it whole, so that it is known who was wrong.
+    [[nodiscard]] bool is_on_trial(lane const& l) const noexcept {
+        return mirrors_.size() > 1 && std::ranges::any_of(suspects_, [&](suspect const& s) {
+                   return l.left->common(s.piece).has_value();
+               });
     }
 
     // So that no lane need look for its partner among all the others.
@@ -1841,24 +2125,35 @@ class engine {
             if (right) {
                 if (known != suspects_.end()) suspects_.erase(known);
                 ledger_.prove(proving_);
+                mirrors_.forget(proving_);
                 return;
             }
-            if (!ranged_)
-                return fail(failure::of(error::digest_mismatch, phase::verify,
-                                        "piece " + std::to_string(index) + ", bytes " +
-                                            to_string(proving_) +
-                                            ", and the server sends no ranges to get it again"));
+            std::string const which =
+                "piece " + std::to_string(index) + ", bytes " + to_string(proving_);
+            failure const wrong = failure::of(error::digest_mismatch, phase::verify, which);
+            // Another mirror may have it right.
+            auto const by = mirrors_.size() > 1 ? mirrors_.bringer_of(proving_) : std::nullopt;
+            bool const blamed = by && joins() && mirrors_.other_than(*by);
+            if (!ranged_) {
+                if (by && give_up_mirror(*by, wrong)) return;
+                return fail(
+                    failure::of(error::digest_mismatch, phase::verify,
+                                which + ", and the server sends no ranges to get it again"));
+            }
+            if (blamed) drop_mirror(*by, wrong);
             suspect& s = known != suspects_.end() ? *known : suspects_.emplace_back(proving_);
-            if (++s.tries == tries_of_a_piece)
+            if (!blamed && ++s.tries == tries_of_a_piece) {
+                if (by && give_up_mirror(*by, wrong)) return;
                 return fail(failure::of(error::digest_mismatch, phase::verify,
-                                        "piece " + std::to_string(index) + ", bytes " +
-                                            to_string(proving_) + ", came wrong " +
-                                            std::to_string(tries_of_a_piece) + " times"));
+                                        which + ", came wrong " + std::to_string(tries_of_a_piece) +
+                                            " times"));
+            }
             ++report_.pieces_failed;
             report_.bytes_twice += proving_.size();
             report_.bytes -= proving_.size();
             ledger_.reject(proving_);
             checked_.erase(proving_);
+            mirrors_.forget(proving_);
             observer_->on(piece_failed{index, proving_});
         }
     }
@@ -1914,7 +2209,7 @@ class engine {
             break;
         case lane::state::waiting:
             if (now_ < l.until) break;
-            if (refreshing_ || another_finds_out(id)) {
+            if (waits_for_refresh(l.mirror) || another_finds_out(id)) {
                 park(id, l.stays);
                 break;
             }
@@ -1960,7 +2255,7 @@ class engine {
             if (progress_at_) no_later(*progress_at_);
             if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
-            if (use_until_ && !refreshing_) no_later(*use_until_);
+            if (use_until_ && !refreshing_ && asks_first()) no_later(*use_until_);
             if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
                 (arrived() != recorded_ || std::ranges::any_of(lanes_, is_receiving)))
                 no_later(after(recorded_at_, record_every_.time));
@@ -1999,13 +2294,15 @@ class engine {
     }
 
     // The longer it is since the last time, the more it counts.
-    void sample_rate(lane& l) const noexcept {
+    void sample_rate(lane& l) noexcept {
         double const past = in_seconds(now_ - l.sampled_at);
         if (past <= 0) return;
         std::uint64_t const bytes = l.bytes + l.in_place;
         double const rate = static_cast<double>(bytes - l.sampled) / past;
         double const weight = l.rate <= 0 ? 1 : 1 - std::exp(-past / 0.2);
         l.rate += weight * (rate - l.rate);
+        double& all = at(l).rate;
+        all += (all <= 0 ? 1 : 0.2) * (l.rate - all);
         l.sampled = bytes;
         l.sampled_at = now_;
     }
@@ -2118,9 +2415,18 @@ class engine {
         report_.elapsed = now_ - started_at_;
         report_.lanes = static_cast<std::uint32_t>(
             std::ranges::count_if(lanes_, [](lane const& l) { return l.bytes != 0; }));
+        tell_of_mirrors();
         observer_->on(download_ended{report_.failed ? std::addressof(*report_.failed) : nullptr,
                                      report_.bytes, report_.elapsed});
         actions_.push_back(action::finish{});
+    }
+
+    void tell_of_mirrors() {
+        report_.mirrors.clear();
+        for (mirror const& m : mirrors_) {
+            auto const& why = m.dropped ? m.why : m.bytes == 0 ? m.last : std::nullopt;
+            report_.mirrors.push_back({m.shown, m.bytes, why});
+        }
     }
 
     void close_all() {
@@ -2168,6 +2474,15 @@ class engine {
     bool can_refresh_ = false;
     std::uint64_t random_;
 
+    cleave::mirrors mirrors_;
+    url home_ = request_.target; // what the caller's credentials are for
+    bool may_join_ = false;
+    std::size_t in_use_ = 0; // where one mirror is asked at a time
+    bool one_at_a_time_ = false;
+    std::uint32_t rounds_alone_ = 0;
+    identity sized_;                    // of a mirror not heard of: only the size is known
+    std::vector<mirror_state> choices_; // kept, so that no memory is needed later
+
     segment wanted_{0, max_offset};
     cleave::ledger ledger_;
     std::vector<lane> lanes_;
@@ -2188,14 +2503,8 @@ class engine {
     // Going on after failures.
     bool fruitless_ = false; // no byte has come since a lane failed that had brought none
     bool refreshing_ = false;
-    std::uint32_t refreshed_ = 0;      // since the last byte
-    std::uint32_t request_number_ = 0; // goes up with every fresh request
-    std::uint32_t server_number_ = 0;  // the first of them that led to the present server
+    std::uint32_t refreshed_ = 0; // since the last byte
     std::optional<instant> use_until_;
-    std::string asked_for_; // by the caller, without its secrets
-    std::optional<first_request> first_;
-    std::uint32_t redirects_ = 0; // in a row
-    bool went_back_ = false;      // since the last byte
     instant last_byte_at_{0};
 
     // What an earlier run left, until a reply confirms it; and what another one could go on with.

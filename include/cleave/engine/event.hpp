@@ -7,6 +7,7 @@
 #include <cleave/base/failure.hpp>
 #include <cleave/base/lease.hpp>
 #include <cleave/base/request.hpp>
+#include <cleave/connect/concept.hpp>
 #include <cleave/journal/concept.hpp>
 #include <cleave/verify/concept.hpp>
 
@@ -63,6 +64,7 @@ struct connected {
     lane_id lane = 0;
     /// Another download has used it before.
     bool kept = false;
+    connection_facts about{};
 };
 /// Bytes of a reply, before its body.
 struct head_bytes {

@@ -7,6 +7,7 @@
 #include <cleave/base/segment.hpp>
 #include <cleave/engine/event.hpp>
 #include <cleave/http/body.hpp>
+#include <cleave/http/request_head.hpp>
 #include <cleave/http/response_head.hpp>
 
 #include <cstddef>
@@ -64,7 +65,9 @@ struct lane {
     instant asked_at{0};
 
     // The connection.
-    bool used = false;          ///< it has carried a reply
+    std::uint32_t mirror = 0;         ///< at which it asks
+    proxy_hop const* proxy = nullptr; ///< that passes its requests on
+    bool used = false;                ///< it has carried a reply
     bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken

@@ -9,8 +9,20 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace cleave {
+
+/// One of the places that an object was to be had from.
+struct mirror_report {
+    /// Without its secrets.
+    std::string url;
+    /// Bytes that it brought, of those that were wanted.
+    std::uint64_t bytes = 0;
+    /// Why it was given up, or brought nothing; empty where neither is the case.
+    std::optional<failure> dropped;
+};
 
 struct report {
     /// Bytes in place, of those that were wanted; and those of them that an earlier run had left.
@@ -49,6 +61,12 @@ struct report {
     std::uint64_t stale_connections = 0;
     /// Times the download began again from its first byte.
     std::uint64_t restarts = 0;
+    /// TLS handshakes with certificates, and those that a ticket of an earlier one made shorter.
+    std::uint64_t handshakes_full = 0;
+    std::uint64_t handshakes_resumed = 0;
+    /// The places that the object was to be had from, in the order of the request: its target,
+    /// and the mirrors.
+    std::vector<mirror_report> mirrors;
     /// Connections taken over from another download of the session; `connections` has them too.
     std::uint64_t kept_connections = 0;
     /// Times an idle lane took the end of what a slow one held.

@@ -33,7 +33,7 @@ inline constexpr std::string_view reserved_headers[] = {
     "Host", "Range", "If-Range", "Content-Length", "Transfer-Encoding", "Accept-Encoding", "TE",
     "Connection",
     // What else is said between two hops only, or wants an answer before the reply.
-    "Keep-Alive", "Proxy-Connection", "Trailer", "Upgrade", "Expect"};
+    "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Trailer", "Upgrade", "Expect"};
 
 } // namespace detail
 
@@ -54,6 +54,12 @@ inline constexpr std::string_view reserved_headers[] = {
     return {};
 }
 
+/// A proxy that is to pass requests on, and must be told where to (RFC 9112, section 3.2.2).
+struct proxy_hop {
+    /// The value of Proxy-Authorization (RFC 9110, section 11.7.2), a secret; left out where empty.
+    std::string authorization;
+};
+
 /// What one request says.
 struct request_fields {
     url const& target;
@@ -64,6 +70,8 @@ struct request_fields {
     std::span<header const> headers;
     /// Left out where empty.
     std::string_view user_agent;
+    /// Whom the connection ends at, where that is not the origin; may be null.
+    proxy_hop const* proxy = nullptr;
 };
 
 namespace detail {
@@ -120,6 +128,11 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
     };
     to.clear();
     to += "GET ";
+    if (fields.proxy != nullptr) {
+        to += fields.target.scheme();
+        to += "://";
+        fields.target.append_host_field(to);
+    }
     to += fields.target.target();
     to += " HTTP/1.1\r\n";
 
@@ -152,7 +165,17 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
         detail::append_basic_credentials(to, fields.target.userinfo());
         to += "\r\n";
     }
+    if (fields.proxy != nullptr && !fields.proxy->authorization.empty())
+        detail::append_field(to, "Proxy-Authorization", fields.proxy->authorization);
     to += "\r\n";
+}
+
+/// The value of an Authorization or Proxy-Authorization field (RFC 7617, section 2) for userinfo as
+/// a URL has it.
+[[nodiscard]] inline std::string basic_credentials(std::string_view userinfo) {
+    std::string to = "Basic ";
+    detail::append_basic_credentials(to, userinfo);
+    return to;
 }
 
 } // namespace cleave

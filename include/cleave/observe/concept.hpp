@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <system_error>
 
 namespace cleave {
@@ -65,6 +66,7 @@ enum class next_step : std::uint8_t {
     same_connection, ///< the lane asks again over the connection it has
     new_connection,  ///< the lane connects again
     fresh_request,   ///< all lanes go on with a fresh URL or credentials
+    other_mirror,    ///< the place it asked at is given up, its lanes go to the others
     fewer_lanes,     ///< the lane is given up, others go on
     one_stream,      ///< one lane fetches all of it, without ranges
     new_version,     ///< the download begins again, with the object as it is now
@@ -76,6 +78,7 @@ enum class next_step : std::uint8_t {
     case next_step::same_connection: return "same connection";
     case next_step::new_connection: return "new connection";
     case next_step::fresh_request: return "fresh request";
+    case next_step::other_mirror: return "other mirror";
     case next_step::fewer_lanes: return "fewer lanes";
     case next_step::one_stream: return "one stream";
     case next_step::new_version: return "new version";
@@ -115,6 +118,14 @@ struct bytes_stolen {
 struct piece_failed {
     std::uint64_t index = 0;
     segment bytes;
+};
+
+/// One of several places to have the object from is given up. `index` counts from the request's
+/// target, which is 0; `url` is without its secrets.
+struct mirror_dropped {
+    std::uint32_t index = 0;
+    std::string_view url;
+    failure const& why;
 };
 
 /// The caller has paused the download, or lets it go on.
@@ -169,8 +180,8 @@ struct download_ended {
 /// |----------------|---------------------------------------------------------------------------|
 /// | `o.on(e)`      | told of `e`: `lane_connected`, `segment_asked`, `object_known`,           |
 /// |                | `attempt_failed`, `download_resumed`, `request_refreshed`,                |
-/// |                | `bytes_stolen`, `piece_failed`, `download_paused`, `progress`,            |
-/// |                | `download_ended`; `noexcept`                                              |
+/// |                | `bytes_stolen`, `piece_failed`, `mirror_dropped`, `download_paused`,      |
+/// |                | `progress`, `download_ended`; `noexcept`                                  |
 /// | `o.interval()` | how often it wants `progress`, `std::chrono::nanoseconds`; 0 is never     |
 /// | `o.step()`     | optional: wants `progress` also after so many new bytes, `std::uint64_t`; |
 /// |                | 0 is never; `noexcept`                                                    |
@@ -183,8 +194,8 @@ concept observer =
     std::move_constructible<O> &&
     requires(O& o, lane_connected const& c, segment_asked const& a, object_known const& k,
              attempt_failed const& f, download_resumed const& r, request_refreshed const& q,
-             bytes_stolen const& s, piece_failed const& i, download_paused const& z,
-             progress const& p, download_ended const& e) {
+             bytes_stolen const& s, piece_failed const& i, mirror_dropped const& m,
+             download_paused const& z, progress const& p, download_ended const& e) {
         { o.on(c) } noexcept;
         { o.on(a) } noexcept;
         { o.on(k) } noexcept;
@@ -193,6 +204,7 @@ concept observer =
         { o.on(q) } noexcept;
         { o.on(s) } noexcept;
         { o.on(i) } noexcept;
+        { o.on(m) } noexcept;
         { o.on(z) } noexcept;
         { o.on(p) } noexcept;
         { o.on(e) } noexcept;
@@ -223,6 +235,7 @@ struct ignores_other_events {
     void on(request_refreshed const&) const noexcept {}
     void on(bytes_stolen const&) const noexcept {}
     void on(piece_failed const&) const noexcept {}
+    void on(mirror_dropped const&) const noexcept {}
     void on(download_paused const&) const noexcept {}
     void on(progress const&) const noexcept {}
     void on(download_ended const&) const noexcept {}

@@ -32,6 +32,7 @@ struct counts {
     std::atomic<std::uint64_t> same_connection{0};
     std::atomic<std::uint64_t> new_connection{0};
     std::atomic<std::uint64_t> fresh_request{0};
+    std::atomic<std::uint64_t> other_mirror{0};
     std::atomic<std::uint64_t> fewer_lanes{0};
     std::atomic<std::uint64_t> one_stream{0};
     std::atomic<std::uint64_t> new_version{0};
@@ -43,6 +44,7 @@ struct counts {
     std::atomic<std::uint64_t> refreshes_failed{0};
     std::atomic<std::uint64_t> bytes_stolen{0};
     std::atomic<std::uint64_t> pieces_failed{0};
+    std::atomic<std::uint64_t> mirrors_dropped{0};
     std::atomic<bool> paused{false};
     /// Set when everything else has been; `ended_well` before.
     std::atomic<bool> ended{false};
@@ -81,6 +83,7 @@ class counters {
         case next_step::same_connection: ++counts_->same_connection; break;
         case next_step::new_connection: ++counts_->new_connection; break;
         case next_step::fresh_request: ++counts_->fresh_request; break;
+        case next_step::other_mirror: ++counts_->other_mirror; break;
         case next_step::fewer_lanes: ++counts_->fewer_lanes; break;
         case next_step::one_stream: ++counts_->one_stream; break;
         case next_step::new_version: ++counts_->new_version; break;
@@ -93,6 +96,7 @@ class counters {
     }
     void on(bytes_stolen const& e) noexcept { counts_->bytes_stolen += e.bytes.size(); }
     void on(piece_failed const&) noexcept { ++counts_->pieces_failed; }
+    void on(mirror_dropped const&) noexcept { ++counts_->mirrors_dropped; }
     void on(download_paused const& e) noexcept { counts_->paused = e.paused; }
     void on(progress const& e) noexcept {
         counts_->bytes = e.bytes;

@@ -47,9 +47,9 @@ struct lines_to_stream {
 ///     lane 3 failed: the server failed (5xx); wait and try again; connects again in 0.2 s
 ///
 /// `log_lines(std::cerr)` writes them to a stream, each with a line break behind it; the stream
-/// must outlive the download. Lines hold no secrets: no URL, no field of request or reply. Control
-/// characters in them are replaced by '?'. What `f` throws is dropped, and so is a line for which
-/// there is no memory.
+/// must outlive the download. Lines hold no secrets: of a mirror its URL without them, no other
+/// URL, no field of request or reply. Control characters in them are replaced by '?'. What `f`
+/// throws is dropped, and so is a line for which there is no memory.
 template <std::invocable<std::string_view> F>
 class log_lines {
   public:
@@ -107,6 +107,9 @@ class log_lines {
                    ", does not have its digest; it is fetched again";
         });
     }
+    void on(mirror_dropped const& e) noexcept {
+        write([&] { return "gave up " + std::string{e.url} + ": " + e.why.message(); });
+    }
     void on(download_paused const& e) noexcept {
         write([&] { return std::string{e.paused ? "paused" : "going on"}; });
     }
@@ -132,6 +135,7 @@ class log_lines {
         case next_step::same_connection: return "asks again" + when + " over the same connection";
         case next_step::new_connection: return "connects again" + when;
         case next_step::fresh_request: return "gets a fresh URL";
+        case next_step::other_mirror: return "goes on at another mirror";
         case next_step::fewer_lanes: return "goes on without this lane";
         case next_step::one_stream: return "one stream from here on";
         case next_step::new_version: return "begins again with the new version";
