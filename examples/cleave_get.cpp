@@ -4,7 +4,8 @@
 // how policies are chosen when the program runs, how a download is watched, how bytes come in order
 // where they must, and how a signal ends it cleanly, even while a name lookup hangs.
 //
-//   cleave-get -n 8 --digest sha-256=HEX http://127.0.0.1:8080/object
+//   cleave-get -n 8 --digest sha-256=HEX https://example.org/object
+//   https://mirror.example.org/object
 
 #include <algorithm>
 #include <cerrno>
@@ -40,6 +41,8 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+
+#include "metalink.hpp"
 
 namespace {
 
@@ -182,6 +185,9 @@ struct options {
     bool from_the_start = false;
     bool durable = false;
     std::string renew_command;
+    cleave::tls_settings tls;
+    cleave::proxy_rules proxies = cleave::proxy_rules::from_environment();
+    cleave::address_family family = cleave::address_family::any;
     chosen_digest verify;
     std::string digest_name; // "sha-256", or "pieces", for the last line
     bool quiet = false;
@@ -243,6 +249,36 @@ void parse_pieces(std::string const& name, options& to) {
     if (to.digest_name.empty()) to.digest_name = "every piece";
 }
 
+// What a Metalink says of its file; the command line may say otherwise.
+void use_metalink(std::string const& name, options& to) {
+    std::ifstream in{name, std::ios::binary};
+    std::string const text{std::istreambuf_iterator<char>{in}, {}};
+    if (!in) throw usage_error{"--metalink", "cannot read " + name};
+    std::string fault;
+    auto const file = example::read_metalink(text, fault);
+    if (!file) throw usage_error{"--metalink", name + ", " + fault};
+    to.what.target = file->urls.front();
+    to.what.mirrors.assign(file->urls.begin() + 1, file->urls.end());
+    if (file->size) to.what.max_size = *file->size;
+    if (to.target.empty()) to.target = file->name;
+    if (file->pieces) {
+        to.verify.of_pieces.emplace(*file->pieces);
+        to.digest_name = "every piece";
+    }
+    if (file->digest) {
+        to.verify.expected.emplace(file->digest->algorithm, file->digest->hex);
+        to.digest_name = cleave::to_string(file->digest->algorithm);
+    }
+}
+
+// "user:password", as curl takes it: without a colon the password is empty.
+void parse_user(std::string_view text, cleave::request& to) {
+    auto const colon = std::min(text.find(':'), text.size());
+    to.with_credentials(text.substr(0, colon),
+                        colon == text.size() ? std::string_view{} : text.substr(colon + 1));
+    if (to.url_error) throw usage_error{"--user", "it holds a control character"};
+}
+
 // "8", or "adaptive".
 chosen_lanes parse_lanes(std::string const& text) {
     if (text == "adaptive") return {cleave::adaptive_lanes{}};
@@ -271,22 +307,28 @@ std::chrono::nanoseconds parse_time(char const* option, double seconds) {
 // Ends the program itself where there is nothing to download: after --help, or a usage error.
 options parse(int argc, char** argv) {
     options o;
-    std::string url;
+    std::vector<std::string> urls;
     std::optional<std::string> plan, size, list, digest, lanes, rate, pieces;
+    std::optional<std::string> metalink, user, proxy, no_proxy;
     std::optional<double> connect, stall, deadline;
     std::optional<std::uint32_t> retries;
+    bool only_v4 = false, only_v6 = false;
     std::vector<std::string> headers;
 
     CLI::App app{"Downloads one object over many connections at a time."};
     app.set_version_flag("--version", std::string{"cleave-get "} + cleave::version_string);
-    app.footer("The file appears under its name once it is complete, in place of one that was "
-               "there. Until then\nits bytes are in FILE.part, and what of them is in place in "
-               "FILE.cleave: a run that was\ninterrupted or failed is gone on with by the same "
-               "command.\nExit status: 0 done, 1 failed, 2 usage, 130 or 143 interrupted.");
+    app.footer(
+        "The file appears under its name once it is complete, in place of one that was "
+        "there. Until then\nits bytes are in FILE.part, and what of them is in place in "
+        "FILE.cleave: a run that was\ninterrupted or failed is gone on with by the same "
+        "command.\nCertificates are checked, against the system's CAs unless --cacert is given. "
+        "Proxies are those of\nhttp_proxy, https_proxy, all_proxy and no_proxy, as curl reads "
+        "them, unless --proxy is given.\nExit status: 0 done, 1 failed, 2 usage, 130 or 143 "
+        "interrupted.");
     auto const add = [&](char const* name, auto& value, char const* type, char const* help) {
         return app.add_option(name, value, help)->type_name(type);
     };
-    add("URL", url, "", "what to download, http://...")->required();
+    add("URL", urls, "", "what to download, http(s)://...; more of them are mirrors");
     add("-o", o.target, "FILE", "file to make; else named as the last part of the URL's path");
     add("-n,--lanes", lanes, "N", "connections at a time, 8 if not given; or adaptive");
     auto* const by_name =
@@ -311,6 +353,18 @@ options parse(int argc, char** argv) {
     app.add_flag("--durable", o.durable, "what has come survives a power cut, too");
     add("--header", headers, "HEADER", "request header, 'Name: value'; may be repeated")
         ->allow_extra_args(false);
+    add("--metalink", metalink, "FILE", "Metalink 4: URLs, name and digests, in place of URL");
+    add("--user", user, "USER:PASSWORD", "Basic credentials for the first URL's origin");
+    add("-A,--user-agent", o.what.user_agent, "TEXT", "how to name itself; cleave if not given");
+    add("--cacert", o.tls.ca_file, "FILE", "whom to trust, PEM; the system's CAs if not given");
+    add("--cert", o.tls.certificate_file, "FILE", "the client's certificate, PEM, for that origin");
+    add("--key", o.tls.key_file, "FILE", "its key, PEM; in the certificate's file if not given");
+    add("--pinned", o.tls.pins, "PIN", "sha256//BASE64 of the server's public key; repeatable")
+        ->allow_extra_args(false);
+    add("--proxy", proxy, "PROXY", "[http|socks5|socks5h://][user:password@]host[:port]");
+    add("--noproxy", no_proxy, "HOSTS", "hosts that are reached without it, by commas; * for all");
+    auto* const v4 = app.add_flag("-4", only_v4, "IPv4 only; both are raced if not given");
+    app.add_flag("-6", only_v6, "IPv6 only")->excludes(v4);
     app.add_flag("-q", o.quiet, "say nothing but errors");
     app.add_flag("--json", o.json, "print the report as JSON on standard output");
 
@@ -332,8 +386,21 @@ options parse(int argc, char** argv) {
         if (connect) times.connect = parse_time("--connect-timeout", *connect);
         if (stall) times.head = times.stall = parse_time("--stall-timeout", *stall);
         if (deadline) times.deadline = parse_time("--deadline", *deadline);
-        o.what.target = cleave::url::parse(url, o.what.url_error);
-        if (o.what.url_error) throw usage_error{"URL", o.what.url_error.message()};
+        if (metalink && !urls.empty())
+            throw usage_error{"URL", "a Metalink says itself where its file is; give one of them"};
+        if (metalink) {
+            use_metalink(*metalink, o);
+        } else {
+            if (urls.empty()) throw CLI::RequiredError{"URL"};
+            o.what.target = cleave::url::parse(urls.front(), o.what.url_error);
+            for (auto at = urls.begin() + 1; at != urls.end(); ++at) o.what.with_mirror(*at);
+            if (o.what.url_error) throw usage_error{"URL", o.what.url_error.message()};
+        }
+        if (user) parse_user(*user, o.what);
+        if (proxy) o.proxies.http = o.proxies.https = *proxy;
+        if (no_proxy) o.proxies.no_proxy = *no_proxy;
+        if (only_v4) o.family = cleave::address_family::ipv4;
+        if (only_v6) o.family = cleave::address_family::ipv6;
         if (o.target == "-") o.sink = "stdout";
         bool const makes_file = o.sink == "file" || o.sink == "mapped";
         if (!makes_file) o.target = o.sink;
@@ -392,6 +459,11 @@ std::string summary(options const& o, cleave::report const& r) {
                 "/s), " + counted(r.lanes, " lane, ", " lanes, ") +
                 counted(r.requests, " request", " requests");
     text += r.bytes_resumed == 0 ? "" : ", " + in_bytes(r.bytes_resumed) + " were there already";
+    text += r.redirects == 0 ? "" : ", " + counted(r.redirects, " redirect", " redirects");
+    auto const dropped = std::count_if(r.mirrors.begin(), r.mirrors.end(),
+                                       [](auto const& m) { return m.dropped.has_value(); });
+    if (r.mirrors.size() > 1) text += ", " + std::to_string(r.mirrors.size()) + " mirrors";
+    if (dropped != 0) text += " of which " + std::to_string(dropped) + " given up";
     text += r.refreshes == 0 ? "" : ", " + counted(r.refreshes, " fresh URL", " fresh URLs");
     text += r.retries == 0 ? "" : ", " + counted(r.retries, " retry", " retries");
     text += r.steals + r.hedges == 0 ? ""
@@ -521,6 +593,12 @@ json to_json(cleave::failure const& f) {
             {"retry_after", value_or_null(retry_after)}};
 }
 
+json to_json(cleave::mirror_report const& m) {
+    json j{{"url", m.url}, {"bytes", m.bytes}};
+    if (m.dropped) j["dropped"] = to_json(*m.dropped);
+    return j;
+}
+
 json to_json(cleave::identity const& i) {
     char const* const kinds[] = {"none", "strong_etag", "last_modified"};
     return {{"size", value_or_null(i.size)},
@@ -544,11 +622,14 @@ json to_json(cleave::report const& r) {
            {"retries", r.retries},
            {"retries_in_place", r.retries_in_place},
            {"lanes_given_up", r.lanes_given_up},
+           {"redirects", r.redirects},
            {"refreshes", r.refreshes},
            {"one_stream", r.one_stream},
            {"new_versions", r.new_versions},
            {"stale_connections", r.stale_connections},
            {"restarts", r.restarts},
+           {"handshakes_full", r.handshakes_full},
+           {"handshakes_resumed", r.handshakes_resumed},
            {"kept_connections", r.kept_connections},
            {"steals", r.steals},
            {"hedges", r.hedges},
@@ -562,6 +643,7 @@ json to_json(cleave::report const& r) {
            {"to_first_reply", in_seconds(r.to_first_reply)},
            {"to_last_byte", in_seconds(r.to_last_byte)},
            {"elapsed", in_seconds(r.elapsed)}};
+    for (auto const& m : r.mirrors) j["mirrors"].push_back(to_json(m));
     if (r.failed) j["error"] = to_json(*r.failed);
     return j;
 }
@@ -616,6 +698,8 @@ int exit_code(cleave::report const& r, int signal) {
                                                    : cleave::file_journal{},
                                          o.from_the_start})
             .with_source(command_source{o.renew_command})
+            .with_connector(cleave::tls_connector{o.tls, {.family = o.family}}.via(
+                cleave::any_proxies{o.proxies}))
             .with_pace(cleave::token_bucket{o.rate})
             .with_observer(cleave::on_progress(
                 display.interval(), [&display](cleave::progress const& p) { display.show(p); }))

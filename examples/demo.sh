@@ -14,7 +14,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 . .ci/packages.sh
-need_packages g++ cmake ninja-build libasio-dev libssl-dev libcli11-dev nlohmann-json3-dev
+need_packages g++ cmake ninja-build libasio-dev libssl-dev libcli11-dev nlohmann-json3-dev \
+    libpugixml-dev
 
 work=$(mktemp -d)
 server=

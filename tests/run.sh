@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 preset=${1:-dev}
 
 packages="g++ cmake ninja-build ccache libasio-dev libssl-dev catch2 libbenchmark-dev
-    libcli11-dev nlohmann-json3-dev nginx-light openssl python3 curl ca-certificates procps
-    strace"
+    libcli11-dev nlohmann-json3-dev libpugixml-dev nginx-light tinyproxy microsocks faketime
+    openssl python3 curl ca-certificates procps strace"
 case $preset in
     dev | release | asan | tsan) ;;
     clang | fuzz) packages="$packages clang libclang-rt-14-dev" ;;

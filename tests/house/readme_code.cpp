@@ -77,8 +77,15 @@ cleave::download(url, path, cleave::policies<>{}.with_source(sign));
 }
 
 [[maybe_unused]] void secured(std::string const& url, std::string const& path, std::string ca) {
-auto secure = cleave::policies<>{}.with_connector(cleave::tls_connector{{.ca_file = ca}});
-cleave::download(url, path, std::move(secure));
+auto secure = cleave::tls_connector{{.ca_file = ca}}.via(cleave::http_proxies::from_environment());
+cleave::download(url, path, cleave::policies<>{}.with_connector(secure));
+}
+
+[[maybe_unused]] void mirrored(std::string const& url, std::string const& mirror,
+                               std::string const& path, std::string const& user,
+                               std::string const& password, std::string const& digest) {
+auto what = cleave::request{url}.with_mirror(mirror).with_credentials(user, password);
+cleave::download(what, path, cleave::policies<>{}.with_verify(cleave::sha256(digest)));
 }
 
 std::error_code steered(std::string const& url, bytes_written& to) {

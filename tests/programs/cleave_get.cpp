@@ -62,18 +62,23 @@ process_options stuck_in(char const* function, temp_dir const& in) {
 
 } // namespace
 
-TEST_CASE("usage errors are named, exit with 2 and open no connection") {
+TEST_CASE("usage errors are named, exit with 2 and open no connection (I01, I02, I04)") {
     fault_server server{honest(object::random(2049, 1))};
     auto const url = server.url("/x");
     std::string const sixty_four(64, 'a');
     std::vector<std::pair<strings, std::string>> const rows{
         {{}, "URL is required"},
-        {{url, url}, "not expected"},
+        {{url, "nonsense"}, "http://host[:port]/path"},
+        {{url, "--metalink", "x"}, "give one of them"},
+        {{url, "-4", "-6"}, " excludes -"},
         {{url, "--bogus"}, "--bogus"},
         {{"nonsense"}, "http://host[:port]/path"},
         {{"http://a b/"}, "the URL cannot be read"},
         {{"ftp://127.0.0.1/x"}, "use http or https"},
-        {{"https://127.0.0.1/x"}, "https"},
+        {{"https://127.0.0.1/x", "--cacert", "/nowhere/at/all"}, "trusted certificates"},
+        {{"https://127.0.0.1/x", "--pinned", "sha256//short"}, "pin"},
+        {{url, "--proxy", "ftp://127.0.0.1"}, "the proxy setting cannot be read"},
+        {{url, "--user", "a:b\n"}, "--user"},
         {{server.url("/")}, "give one with -o"},
         {{server.url("/a/..")}, "give one with -o"},
         {{server.url("/"), "-o", ""}, "give one with -o"},
@@ -121,6 +126,10 @@ TEST_CASE("usage errors are named, exit with 2 and open no connection") {
         {{url, "--header", "X: a\r"}, "CR, LF"},
         {{url, "--header", ": x"}, "CR, LF"},
         {{url, "--header", "range: bytes=0-1"}, "leave it out"},
+        {{url, "--header", "Host: another"}, "leave it out"},
+        {{url + "\r\nX: y"}, "the URL cannot be read"},
+        {{"http://good@evil@127.0.0.1/x"}, "the URL cannot be read"},
+        {{"http://127.0.0.1%2F10.0.0.1/x"}, "the URL cannot be read"},
     };
     temp_dir dir;
     for (auto const& [args, text] : rows) {
@@ -284,13 +293,14 @@ TEST_CASE("help and version go to standard output and exit with 0") {
     CHECK(version.out.starts_with("cleave-get "));
 }
 
-TEST_CASE("the file is named by -o, or as the last part of the path") {
+TEST_CASE("the file is named by -o, or as the last part of the path (I06)") {
     auto const o = object::random(5000, 3);
     fault_server server{honest(o)};
     auto const [target, option, name] = GENERATE(table<char const*, char const*, char const*>({
         {"/model.bin", "", "model.bin"},
         {"/a/b%20c.bin?secret=1#top", "", "b c.bin"},
         {"/a/..%2f..%2fpasswd", "", "passwd"},
+        {"/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "", "passwd"},
         {"/-rf", "", "rf"},
         {"/", "named", "named"},
         {"/other", "./named", "named"},
@@ -304,6 +314,53 @@ TEST_CASE("the file is named by -o, or as the last part of the path") {
     CHECK(files_in(dir) == strings{name});
     CHECK(read_file(dir / name) == o.bytes);
     CHECK(contains(last_line(r.err), std::string{name} + ": 4.9 KiB in "));
+}
+
+TEST_CASE("what a server would call the file is no matter (I05)") {
+    auto const o = object::random(5000, 3);
+    std::string const said =
+        GENERATE("attachment; filename=\"other\"", "attachment; filename=../../other",
+                 "attachment; filename=/tmp/other", "attachment; filename=.bashrc; filename=-rf",
+                 "attachment; filename*=UTF-8''%2e%2e%2fother");
+    honest_options options;
+    options.edit_head = [&](std::string& head) {
+        head.insert(head.find("\r\n") + 2, "Content-Disposition: " + said + "\r\n");
+    };
+    fault_server server{honest(o, options)};
+    temp_dir dir;
+    auto const r = cleave_get(dir, {server.url("/x")});
+    CAPTURE(said, r.err);
+    CHECK(r.exit_code == 0);
+    CHECK(files_in(dir) == strings{"x"});
+    CHECK(read_file(dir / "x") == o.bytes);
+}
+
+TEST_CASE("secrets of URL and headers are in nothing that is said or kept (I08)") {
+    auto const o = object::random(100'000, 3);
+    // Half of it comes, of which a journal is kept, and no more.
+    fault_server server{[&](fault_connection& c, seen_request const& r) {
+        if (r.index == 0) c.send(honest_206_head(o, 0, o.bytes.size() - 1));
+        if (r.index == 0) c.send(std::string_view{o.bytes}.substr(0, o.bytes.size() / 2));
+        c.reset();
+    }};
+    temp_dir dir;
+    auto url = server.url("/x?sig=secret");
+    url.insert(url.find("//") + 2, "secret:secret@");
+    auto const r = cleave_get(
+        dir, {url, "--json", "--retries", "0", "-n", "1", "--header", "X-Token: secret"});
+    CAPTURE(r.err, r.out);
+    CHECK(r.exit_code == 1);
+    CHECK(contains(server.requests().at(0).head, "/x?sig=secret "));
+    CHECK(contains(server.requests().at(0).head, "\r\nX-Token: secret\r\n"));
+    CHECK(server.requests().at(0).count("Authorization") == 1);
+    CHECK_FALSE(contains(r.err + r.out, "secret"));
+    REQUIRE(files_in(dir) == strings{"x.cleave", "x.part"});
+    auto const journal = read_file(dir / "x.cleave");
+    CHECK(contains(journal, "http://127.0.0.1"));
+    CHECK_FALSE(contains(journal, "secret"));
+    using std::filesystem::perms;
+    CHECK(std::filesystem::status(dir / "x.cleave").permissions() ==
+          (perms::owner_read | perms::owner_write));
 }
 
 TEST_CASE("a file that was there is replaced by success and kept by failure") {

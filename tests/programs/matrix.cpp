@@ -121,9 +121,10 @@ TEST_CASE("as many lanes as asked for carry bytes, if the server has work for ea
     auto const helped = j["steals"].get<std::size_t>() + j["hedges"].get<std::size_t>();
     CHECK(j["lanes"].get<std::size_t>() + helped >= n);
     if (helped == 0) CHECK(j["lanes"] == n);
-    CHECK(j["connections"] == n);
+    CHECK(j["connections"] >= n);
     CHECK(j["requests"] == 2 * n + helped);
-    // Nor does a lane that was helped wait for its own connection to stand.
+    // Nor does a lane that was helped wait for its own connection to stand, or keep it.
+    if (helped == 0) CHECK(j["connections"] == n);
     if (helped == 0) CHECK(server.connections() == n);
     CHECK(read_file(dir / "x") == o.bytes);
 }

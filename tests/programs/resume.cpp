@@ -277,7 +277,7 @@ TEST_CASE("a second process at the same target ends at once and asks nobody (J09
     CHECK((read_file(dir / "x") == h.whole.bytes));
 }
 
-TEST_CASE("a target that cannot be a file is named, and nobody is asked") {
+TEST_CASE("a target that cannot be a file is named, and nobody is asked (I07)") {
     fault_server server{honest(object::random(1000, 5))};
     temp_dir dir;
     write_file(dir / "file", "another's");
@@ -304,7 +304,7 @@ TEST_CASE("a target that cannot be a file is named, and nobody is asked") {
     CHECK(read_file(dir / "file") == "another's");
 }
 
-TEST_CASE("a link in place of the partial or the journal is not followed") {
+TEST_CASE("a link in place of the partial or the journal is not followed (I07)") {
     auto const* const name = GENERATE("x.part", "x.cleave");
     auto const o = object::random(1000, 5);
     fault_server server{honest(o)};
