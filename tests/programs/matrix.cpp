@@ -81,11 +81,17 @@ void any_number_of_lanes_brings(std::size_t size, std::string const& segment_siz
         CHECK(j["digest_verified"] == true);
         CHECK(sha256_of_file(dir / "object") == digest);
         auto const served = carried_by(server, target, size);
-        CHECK(served.bytes == size);
-        CHECK(j["lanes"] == served.connections.size());
         CHECK(j["lanes"] <= n);
         CHECK((n == 1 || j["lanes"] > 1));
-        CHECK(j["bytes_twice"] == 0);
+        // Where a slow lane was helped, a connection may have been closed in its reply.
+        if (j["steals"] == 0 && j["hedges"] == 0) {
+            CHECK(served.bytes == size);
+            CHECK(j["lanes"] == served.connections.size());
+            CHECK(j["bytes_twice"] == 0);
+        } else {
+            CHECK(served.bytes >= size);
+            CHECK(j["lanes"] <= served.connections.size());
+        }
     }
 }
 

@@ -81,6 +81,23 @@ struct lane_io {
     bool waiting = false; ///< a handler is out that goes on with it
 };
 
+// The handler of a lane's asynchronous operations: of one type for all downloads, so that what
+// streams make of it is compiled once. Keeps the download.
+class lane_handler {
+  public:
+    using function = void (*)(void* download, lane_id id, std::uint64_t epoch, std::error_code ec);
+
+    lane_handler(std::shared_ptr<void> download, lane_id id, std::uint64_t epoch, function f)
+        : download_(std::move(download)), function_(f), epoch_(epoch), id_(id) {}
+    void operator()(std::error_code ec) { function_(download_.get(), id_, epoch_, ec); }
+
+  private:
+    std::shared_ptr<void> download_;
+    function function_;
+    std::uint64_t epoch_;
+    lane_id id_;
+};
+
 // The operation without its completion handler, so that many handlers share one instantiation.
 template <class Executor, byte_sink Sink, class Policies>
 class download_op : public std::enable_shared_from_this<download_op<Executor, Sink, Policies>> {
@@ -257,14 +274,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // Calls `f` as the handler of an asynchronous operation of a lane; not at all if the lane has
     // been closed since. Handlers all end here, so that `outstanding_` is right.
     template <class F>
-    [[nodiscard]] auto for_lane(lane_id id, F f) {
+    [[nodiscard]] lane_handler for_lane(lane_id id, F) {
         ++outstanding_;
-        return [self = this->shared_from_this(), id, epoch = lanes_[id].epoch,
-                f = std::move(f)](std::error_code ec) mutable {
-            --self->outstanding_;
-            if (epoch == self->lanes_[id].epoch) f(*self, id, ec);
-            self->complete_when_quiet();
-        };
+        return {this->shared_from_this(), id, lanes_[id].epoch,
+                [](void* download, lane_id lane, std::uint64_t epoch, std::error_code ec) {
+                    auto& self = *static_cast<download_op*>(download);
+                    --self.outstanding_;
+                    if (epoch == self.lanes_[lane].epoch) F{}(self, lane, ec);
+                    self.complete_when_quiet();
+                }};
     }
 
     void perform(action::connect const& a) {
