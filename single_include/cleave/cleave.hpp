@@ -9150,7 +9150,7 @@ class basic_file_sink {
     static constexpr std::size_t buffer_size = 256 * 1024;
 
     void make_buffer() {
-        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
     }
 
     detail::partial_file<File> file_;
@@ -9394,7 +9394,7 @@ class null_sink {
 
     void check(std::error_code&) const noexcept {}
     void open(std::optional<std::uint64_t>, std::error_code&) {
-        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
     }
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n,
                                                std::error_code&) const noexcept {
@@ -9470,7 +9470,7 @@ class tee_sink {
         if (!ec) second_.check(ec);
     }
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
-        if (lends == lender::tee && !buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        if (lends == lender::tee && !buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
         first_.open(size, ec);
         if (!ec) second_.open(size, ec);
     }
@@ -10698,6 +10698,8 @@ struct lane {
     instant until{0};
     std::uint64_t seen = 0;
     instant seen_at{0}; ///< when it last brought anything, during a grant
+    /// How often what it holds was taken from a silent lane, without a byte since the first time.
+    std::uint32_t fruitless = 0;
 
     // Kept, so that later requests and replies need no memory.
     std::string request;
@@ -11964,7 +11966,7 @@ class engine {
     void end_grant(lane& l, std::uint64_t bytes, std::uint32_t crc) {
         give_back_rest(l, bytes);
         l.is = lane::state::admitted;
-        if (bytes > l.in_place) l.seen_at = now_;
+        if (bytes > l.in_place) note_bytes(l);
         l.in_place = 0;
         if (auto const arrived = segment::of(l.grant.first, bytes)) {
             got_bytes(l);
@@ -12418,7 +12420,12 @@ class engine {
         for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) {
             lane& l = lanes_[i];
             if (l.mirror != where || !is_running(l)) continue;
-            if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
+            if (l.is == lane::state::receiving) {
+                if (ranged_)
+                    end_grant(l, l.in_place, l.crc);
+                else
+                    give_back_rest(l, l.in_place);
+            }
             release(i);
             drop_connection(i);
         }
@@ -12946,6 +12953,7 @@ class engine {
         what.bytes.first -= l.sample;
         l.held = what;
         l.asked_at = now_;
+        l.fruitless = 0;
         mirror const& m = at(l);
         l.asked_with = m.request_number;
         l.reply.reset();
@@ -13089,6 +13097,29 @@ class engine {
         return by;
     }
 
+    // Bytes have come, after a silence that is nothing unusual then. It is forgotten in time.
+    void note_bytes(lane& l) noexcept {
+        auto const silence = now_ - l.seen_at;
+        if (silence > usual_silence_)
+            usual_silence_ = silence;
+        else
+            usual_silence_ -= (usual_silence_ - silence) / 64;
+        l.seen_at = now_;
+        l.fruitless = 0;
+    }
+
+    // How long a lane must have been silent before it is thought to bring nothing any more. Where
+    // bytes come in bursts, that is longer than between two of them. And where what was taken from
+    // a silent lane does not come over another one either, that one gets twice the time, so that
+    // lanes do not take from each other for ever what would have come.
+    [[nodiscard]] instant silence_of_note(lane const& l) const noexcept {
+        instant const usual = std::min(2 * usual_silence_, request_.timeouts.stall / 4);
+        instant time = std::max({windows_.stealing.silent, 4 * reply_time_.value, usual});
+        for (std::uint32_t n = l.fruitless; n != 0 && time < request_.timeouts.stall; --n)
+            time *= 2;
+        return time;
+    }
+
     // Nothing where nothing can be said yet: of a lane that has only begun, where no other tells
     // what to expect. `should_bring`: whether silence means anything, or it is held back.
     [[nodiscard]] std::optional<holding> what_is_held(lane_id id, double typical,
@@ -13101,7 +13132,7 @@ class engine {
         if (requesting)
             h.delay = std::max(0.0, reply_time_.seconds() - in_seconds(now_ - l.asked_at));
         auto const since = now_ - (requesting ? l.asked_at : l.seen_at);
-        if (should_bring && since >= std::max(windows_.stealing.silent, 4 * reply_time_.value))
+        if (should_bring && since >= silence_of_note(l))
             h.rate = 0;
         else if (h.rate <= 0)
             return std::nullopt;
@@ -13177,10 +13208,14 @@ class engine {
         ++report_.steals;
         observer_->on(bytes_stolen{from, by, bytes, false});
         lane& l = lanes_[from];
+        auto const since = l.is == lane::state::requesting ? l.asked_at : l.seen_at;
+        bool const silent = now_ - since >= silence_of_note(l);
+        std::uint32_t const fruitless = silent ? l.fruitless + 1 : 0;
         l.left = l.left->before(bytes.first);
         if (!l.left) leave(from);
         lanes_[by].left = bytes;
         ask(by, {bytes, true});
+        lanes_[by].fruitless = fruitless;
     }
 
     // A hedge got its reply. If the other lane still has something to bring, it ends there.
@@ -13330,7 +13365,7 @@ class engine {
         case lane::state::receiving:
             if (read != l.seen) {
                 l.seen = read;
-                l.seen_at = now_;
+                note_bytes(l);
                 tick_at_ = std::min(tick_at_, from_now(tick));
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
                 end_grant(l, l.in_place, l.crc);
@@ -13388,7 +13423,7 @@ class engine {
         if (!ended_) {
             if (deadline_) no_later(*deadline_);
             if (progress_at_) no_later(*progress_at_);
-            if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
+            if (pace_at_ && sink_ready_ && !paused_ && !record_is_due()) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
             if (use_until_ && !refreshing_ && asks_first()) no_later(*use_until_);
             if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
@@ -13689,6 +13724,7 @@ class engine {
     smooth_rate rate_;
     mean_time connect_time_;
     mean_time reply_time_;
+    instant usual_silence_{0};
 
     cleave::report report_;
     std::vector<any_action> actions_;
@@ -13791,6 +13827,7 @@ struct lane_io {
 
     action::receive window; ///< the present grant
     std::uint64_t placed = 0;
+    bool granted = false; ///< the engine has not heard yet how the grant ended
     std::uint32_t crc = 0; ///< of what was placed, where there is a journal
     std::uint64_t read = 0;
     std::uint64_t skip_left = 0;
@@ -13963,6 +14000,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                     look_at_lanes();
                     step(event::looked{windows_});
                 }
+                if (auto const* const g = std::get_if<event::grant_ended>(&inbox_[i]))
+                    lanes_[g->lane].granted = false;
                 step(std::exchange(inbox_[i], event::started{}));
             }
         } catch (...) {
@@ -14066,6 +14105,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         l.placed = 0;
         l.crc = 0;
         l.read = 0;
+        windows_[a.lane] = {};
+        l.granted = true;
         if (a.first) {
             l.pending.remove_prefix(a.head_size);
             l.skip_left = a.skip;
@@ -14086,6 +14127,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void perform(action::close const& a) {
         lane_type& l = lanes_[a.lane];
         ++l.epoch;
+        // What came since the engine last looked is lost on it.
+        std::uint64_t const seen = windows_[a.lane].in_place;
+        bool const lost = std::exchange(l.granted, false) && !finishing_;
+        if (lost && l.placed > seen) bytes_dropped_ += l.placed - seen;
         if (a.keep)
             keep_or_close(l.stream);
         else
@@ -14401,7 +14446,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
     }
     void sum_up_from_sink(lane_type& l, std::uint64_t from, std::size_t n, std::error_code& ec) {
-        if (!sum_buffer_) sum_buffer_ = std::make_unique<std::byte[]>(sum_buffer_size);
+        if (!sum_buffer_) sum_buffer_ = std::make_unique_for_overwrite<std::byte[]>(sum_buffer_size);
         while (n != 0 && !ec) {
             std::span const to{sum_buffer_.get(), std::min(n, sum_buffer_size)};
             sink_.read(from, to, ec);
@@ -14657,7 +14702,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     template <class F>
     void read_back(segment bytes, std::error_code& ec, F take) {
         if constexpr (Sink::traits.readable) {
-            if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
+            if (!hash_buffer_) hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
             while (rest && !ec) {
                 std::span const to{hash_buffer_.get(),

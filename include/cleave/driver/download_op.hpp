@@ -67,6 +67,7 @@ struct lane_io {
 
     action::receive window; ///< the present grant
     std::uint64_t placed = 0;
+    bool granted = false; ///< the engine has not heard yet how the grant ended
     std::uint32_t crc = 0; ///< of what was placed, where there is a journal
     std::uint64_t read = 0;
     std::uint64_t skip_left = 0;
@@ -239,6 +240,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                     look_at_lanes();
                     step(event::looked{windows_});
                 }
+                if (auto const* const g = std::get_if<event::grant_ended>(&inbox_[i]))
+                    lanes_[g->lane].granted = false;
                 step(std::exchange(inbox_[i], event::started{}));
             }
         } catch (...) {
@@ -342,6 +345,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         l.placed = 0;
         l.crc = 0;
         l.read = 0;
+        windows_[a.lane] = {};
+        l.granted = true;
         if (a.first) {
             l.pending.remove_prefix(a.head_size);
             l.skip_left = a.skip;
@@ -362,6 +367,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void perform(action::close const& a) {
         lane_type& l = lanes_[a.lane];
         ++l.epoch;
+        // What came since the engine last looked is lost on it.
+        std::uint64_t const seen = windows_[a.lane].in_place;
+        bool const lost = std::exchange(l.granted, false) && !finishing_;
+        if (lost && l.placed > seen) bytes_dropped_ += l.placed - seen;
         if (a.keep)
             keep_or_close(l.stream);
         else
@@ -677,7 +686,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
     }
     void sum_up_from_sink(lane_type& l, std::uint64_t from, std::size_t n, std::error_code& ec) {
-        if (!sum_buffer_) sum_buffer_ = std::make_unique<std::byte[]>(sum_buffer_size);
+        if (!sum_buffer_) sum_buffer_ = std::make_unique_for_overwrite<std::byte[]>(sum_buffer_size);
         while (n != 0 && !ec) {
             std::span const to{sum_buffer_.get(), std::min(n, sum_buffer_size)};
             sink_.read(from, to, ec);
@@ -933,7 +942,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     template <class F>
     void read_back(segment bytes, std::error_code& ec, F take) {
         if constexpr (Sink::traits.readable) {
-            if (!hash_buffer_) hash_buffer_ = std::make_unique<std::byte[]>(hash_buffer_size);
+            if (!hash_buffer_) hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
             while (rest && !ec) {
                 std::span const to{hash_buffer_.get(),

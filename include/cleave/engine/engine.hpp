@@ -829,7 +829,7 @@ class engine {
     void end_grant(lane& l, std::uint64_t bytes, std::uint32_t crc) {
         give_back_rest(l, bytes);
         l.is = lane::state::admitted;
-        if (bytes > l.in_place) l.seen_at = now_;
+        if (bytes > l.in_place) note_bytes(l);
         l.in_place = 0;
         if (auto const arrived = segment::of(l.grant.first, bytes)) {
             got_bytes(l);
@@ -1283,7 +1283,12 @@ class engine {
         for (lane_id i = 0; i != lanes_.size() && !ended_; ++i) {
             lane& l = lanes_[i];
             if (l.mirror != where || !is_running(l)) continue;
-            if (l.is == lane::state::receiving) give_back_rest(l, l.in_place);
+            if (l.is == lane::state::receiving) {
+                if (ranged_)
+                    end_grant(l, l.in_place, l.crc);
+                else
+                    give_back_rest(l, l.in_place);
+            }
             release(i);
             drop_connection(i);
         }
@@ -1811,6 +1816,7 @@ class engine {
         what.bytes.first -= l.sample;
         l.held = what;
         l.asked_at = now_;
+        l.fruitless = 0;
         mirror const& m = at(l);
         l.asked_with = m.request_number;
         l.reply.reset();
@@ -1954,6 +1960,29 @@ class engine {
         return by;
     }
 
+    // Bytes have come, after a silence that is nothing unusual then. It is forgotten in time.
+    void note_bytes(lane& l) noexcept {
+        auto const silence = now_ - l.seen_at;
+        if (silence > usual_silence_)
+            usual_silence_ = silence;
+        else
+            usual_silence_ -= (usual_silence_ - silence) / 64;
+        l.seen_at = now_;
+        l.fruitless = 0;
+    }
+
+    // How long a lane must have been silent before it is thought to bring nothing any more. Where
+    // bytes come in bursts, that is longer than between two of them. And where what was taken from
+    // a silent lane does not come over another one either, that one gets twice the time, so that
+    // lanes do not take from each other for ever what would have come.
+    [[nodiscard]] instant silence_of_note(lane const& l) const noexcept {
+        instant const usual = std::min(2 * usual_silence_, request_.timeouts.stall / 4);
+        instant time = std::max({windows_.stealing.silent, 4 * reply_time_.value, usual});
+        for (std::uint32_t n = l.fruitless; n != 0 && time < request_.timeouts.stall; --n)
+            time *= 2;
+        return time;
+    }
+
     // Nothing where nothing can be said yet: of a lane that has only begun, where no other tells
     // what to expect. `should_bring`: whether silence means anything, or it is held back.
     [[nodiscard]] std::optional<holding> what_is_held(lane_id id, double typical,
@@ -1966,7 +1995,7 @@ class engine {
         if (requesting)
             h.delay = std::max(0.0, reply_time_.seconds() - in_seconds(now_ - l.asked_at));
         auto const since = now_ - (requesting ? l.asked_at : l.seen_at);
-        if (should_bring && since >= std::max(windows_.stealing.silent, 4 * reply_time_.value))
+        if (should_bring && since >= silence_of_note(l))
             h.rate = 0;
         else if (h.rate <= 0)
             return std::nullopt;
@@ -2042,10 +2071,14 @@ class engine {
         ++report_.steals;
         observer_->on(bytes_stolen{from, by, bytes, false});
         lane& l = lanes_[from];
+        auto const since = l.is == lane::state::requesting ? l.asked_at : l.seen_at;
+        bool const silent = now_ - since >= silence_of_note(l);
+        std::uint32_t const fruitless = silent ? l.fruitless + 1 : 0;
         l.left = l.left->before(bytes.first);
         if (!l.left) leave(from);
         lanes_[by].left = bytes;
         ask(by, {bytes, true});
+        lanes_[by].fruitless = fruitless;
     }
 
     // A hedge got its reply. If the other lane still has something to bring, it ends there.
@@ -2195,7 +2228,7 @@ class engine {
         case lane::state::receiving:
             if (read != l.seen) {
                 l.seen = read;
-                l.seen_at = now_;
+                note_bytes(l);
                 tick_at_ = std::min(tick_at_, from_now(tick));
             } else if (now_ - l.seen_at >= request_.timeouts.stall) {
                 end_grant(l, l.in_place, l.crc);
@@ -2253,7 +2286,7 @@ class engine {
         if (!ended_) {
             if (deadline_) no_later(*deadline_);
             if (progress_at_) no_later(*progress_at_);
-            if (pace_at_ && sink_ready_ && !paused_) no_later(*pace_at_);
+            if (pace_at_ && sink_ready_ && !paused_ && !record_is_due()) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
             if (use_until_ && !refreshing_ && asks_first()) no_later(*use_until_);
             if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
@@ -2554,6 +2587,7 @@ class engine {
     smooth_rate rate_;
     mean_time connect_time_;
     mean_time reply_time_;
+    instant usual_silence_{0};
 
     cleave::report report_;
     std::vector<any_action> actions_;

@@ -88,6 +88,8 @@ struct lane {
     instant until{0};
     std::uint64_t seen = 0;
     instant seen_at{0}; ///< when it last brought anything, during a grant
+    /// How often what it holds was taken from a silent lane, without a byte since the first time.
+    std::uint32_t fruitless = 0;
 
     // Kept, so that later requests and replies need no memory.
     std::string request;

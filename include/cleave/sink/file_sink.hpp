@@ -73,7 +73,7 @@ class basic_file_sink {
     static constexpr std::size_t buffer_size = 256 * 1024;
 
     void make_buffer() {
-        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
     }
 
     detail::partial_file<File> file_;

@@ -23,7 +23,7 @@ class null_sink {
 
     void check(std::error_code&) const noexcept {}
     void open(std::optional<std::uint64_t>, std::error_code&) {
-        if (!buffer_) buffer_ = std::make_unique<std::byte[]>(buffer_size);
+        if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
     }
     [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n,
                                                std::error_code&) const noexcept {
