@@ -5,12 +5,12 @@
 #include <support/catch.hpp>
 
 #include <support/line_route.hpp>
-#include <support/memory_network.hpp>
 
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/tcp.hpp>
 #include <cleave/connect/tls.hpp>
 #include <cleave/http/request_head.hpp>
+#include <cleave/testing/memory_network.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/io_context.hpp>
@@ -164,7 +164,7 @@ TEST_CASE("byte_stream: what is one") {
     STATIC_REQUIRE(byte_stream<cleave::tcp_stream<executor>>);
     STATIC_REQUIRE(byte_stream<cleave::tls_stream<executor>>);
     STATIC_REQUIRE(byte_stream<cleave::tls_stream<executor, cleave_test::line_route>>);
-    STATIC_REQUIRE(byte_stream<cleave_test::memory_stream<executor>>);
+    STATIC_REQUIRE(byte_stream<cleave::testing::memory_stream<executor>>);
 }
 
 TEST_CASE("byte_stream: what nearly is one") {
@@ -235,7 +235,7 @@ TEST_CASE("byte_connector: what is one") {
         byte_connector<cleave::tls_connector, asio::strand<asio::io_context::executor_type>>);
     STATIC_REQUIRE(
         byte_connector<cleave::basic_tls_connector<true, cleave_test::line_route>, executor>);
-    STATIC_REQUIRE(byte_connector<cleave_test::memory_connector, executor>);
+    STATIC_REQUIRE(byte_connector<cleave::testing::memory_connector, executor>);
 }
 
 TEST_CASE("byte_connector: what nearly is one") {

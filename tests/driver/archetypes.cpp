@@ -5,9 +5,9 @@
 #include <support/catch.hpp>
 
 #include <support/archetypes.hpp>
-#include <support/virtual_time.hpp>
 
 #include <cleave/download.hpp>
+#include <cleave/testing/virtual_time.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/io_context.hpp>

@@ -8,10 +8,11 @@
 
 #include <support/chosen.hpp>
 #include <support/digest.hpp>
-#include <support/memory_network.hpp>
-#include <support/virtual_time.hpp>
 
 #include <cleave/cleave.hpp>
+#include <cleave/testing/memory_network.hpp>
+#include <cleave/testing/messages.hpp>
+#include <cleave/testing/virtual_time.hpp>
 
 #include <asio/io_context.hpp>
 
@@ -25,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+using namespace cleave::testing;
 using namespace cleave_test;
 using namespace std::chrono_literals;
 using cleave::cause;

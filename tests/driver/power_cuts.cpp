@@ -7,10 +7,6 @@
 
 #include <laws/random.hpp>
 #include <support/chosen.hpp>
-#include <support/fault_server.hpp>
-#include <support/memory_network.hpp>
-#include <support/virtual_time.hpp>
-#include <support/volatile_disk.hpp>
 #include <support/watched_journal.hpp>
 
 #include <cleave/base/crc32c.hpp>
@@ -18,6 +14,10 @@
 #include <cleave/download.hpp>
 #include <cleave/journal/file_journal.hpp>
 #include <cleave/sink/file_sink.hpp>
+#include <cleave/testing/memory_disk.hpp>
+#include <cleave/testing/memory_network.hpp>
+#include <cleave/testing/messages.hpp>
+#include <cleave/testing/virtual_time.hpp>
 #include <cleave/verify/concept.hpp>
 
 #include <asio/io_context.hpp>
@@ -39,6 +39,7 @@
 
 #include <malloc.h>
 
+using namespace cleave::testing;
 using namespace cleave_test;
 using cleave::error;
 
@@ -131,18 +132,19 @@ settings random_settings(random_source& random, std::uint64_t size) {
 }
 
 /// Lets a download run until it ends, or until the power fails.
-attempt run(volatile_disk disk, memory_handler const& server, settings const& s,
+attempt run(memory_disk disk, memory_handler const& server, settings const& s,
             cleave::resume_state& held, std::size_t power_fails_at) {
     attempt result;
     bool ended = false;
+    disk.record(false);
     disk.power_fails_at(power_fails_at);
     world time;
     memory_network network{server, s.link};
     asio::io_context context;
     cleave::request what{"http://example.org/model.bin?signed=once"};
     what.seed = 7;
-    using journal = cleave::basic_file_journal<volatile_file>;
-    journal kept{volatile_file{disk}};
+    using journal = cleave::basic_file_journal<memory_file>;
+    journal kept{memory_file{disk}};
     auto how =
         cleave::policies<>{}
             .with_plan(s.plan)
@@ -155,7 +157,7 @@ attempt run(volatile_disk disk, memory_handler const& server, settings const& s,
             .with_background(cleave::same_thread{})
             .with_windows(s.windows);
     cleave::async_download(context.get_executor(), std::move(what),
-                           cleave::basic_file_sink<volatile_file>{target, volatile_file{disk}},
+                           cleave::basic_file_sink<memory_file>{target, memory_file{disk}},
                            std::move(how), [&](std::error_code ec, cleave::report r) {
                                ended = true;
                                result.ec = ec;
@@ -312,7 +314,7 @@ class story {
     std::size_t changes_before_ = never;
     std::string old_;
     std::string published_; // what the target must hold at least
-    volatile_disk disk_;
+    memory_disk disk_;
     cleave::resume_state held_; // what the journal can be relied on to hold, and of which version
     std::size_t held_of_ = 0;
     std::size_t states_ = 0;

@@ -5,11 +5,12 @@
 #include <support/catch.hpp>
 
 #include <laws/random.hpp>
-#include <support/memory_file.hpp>
-#include <support/memory_network.hpp>
-#include <support/virtual_time.hpp>
 
 #include <cleave/download.hpp>
+#include <cleave/testing/memory_disk.hpp>
+#include <cleave/testing/memory_network.hpp>
+#include <cleave/testing/messages.hpp>
+#include <cleave/testing/virtual_time.hpp>
 
 #include <asio/io_context.hpp>
 
@@ -26,9 +27,10 @@
 #include <utility>
 #include <vector>
 
-using namespace cleave_test;
+using namespace cleave::testing;
 using namespace cleave::literals;
 using namespace std::chrono_literals;
+using cleave_test::random_source;
 
 namespace {
 

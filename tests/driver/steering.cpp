@@ -6,11 +6,13 @@
 #include <support/catch.hpp>
 
 #include <support/digest.hpp>
-#include <support/memory_network.hpp>
-#include <support/virtual_time.hpp>
 
 #include <cleave/cleave.hpp>
 #include <cleave/download.hpp>
+#include <cleave/testing/memory_disk.hpp>
+#include <cleave/testing/memory_network.hpp>
+#include <cleave/testing/messages.hpp>
+#include <cleave/testing/virtual_time.hpp>
 
 #include <asio/io_context.hpp>
 
@@ -25,10 +27,11 @@
 #include <utility>
 #include <vector>
 
-using namespace cleave_test;
+using namespace cleave::testing;
 using namespace cleave::literals;
 using namespace std::chrono_literals;
 using cleave::error;
+using cleave_test::sha256_hex;
 
 namespace {
 
@@ -199,6 +202,26 @@ TEST_CASE("a rate holds for all lanes together, without busy waiting") {
     CHECK(s.time.steps() < 60'000);
 }
 
+TEST_CASE("lanes whose turn comes while the disk is slow wait for it, and do not spin") {
+    object const o = object::random(200'000, 1);
+    memory_disk disk;
+    steered s{memory_network::honest(o), {.latency = 1ms}};
+    // A record is due after each grant, and takes longer than it is until the next turn.
+    cleave::basic_file_journal<memory_file> journal{memory_file{disk}};
+    s.start(cleave::basic_file_sink<memory_file>{"/model", memory_file{disk}},
+            s.how()
+                .with_plan(cleave::fixed_size{20'000})
+                .with_lanes(cleave::fixed_lanes{4})
+                .with_pace(cleave::token_bucket{30'000, 5'000})
+                .with_journal(std::move(journal).every({.bytes = 1, .time = 1h}))
+                .with_background(virtual_work{400ms}));
+    REQUIRE(s.finish());
+    CHECK(s.ec == std::error_code{});
+    CHECK(disk.bytes("/model") == o.bytes);
+    // Some steps for each grant and its record.
+    CHECK(s.time.steps() < 40 * s.report.grants);
+}
+
 TEST_CASE("the rate is shared fairly among lanes") {
     object const o = object::random(16'000'000, 6);
     steered s{memory_network::honest(o), {.rate = 10'000'000}};
@@ -276,6 +299,38 @@ TEST_CASE("what a silent lane holds is brought by the others, long before it tim
     CHECK(s.report.retries == 0);
     // 16 MB over seven lanes of 1 MB/s, where a stall takes 30 s to be found.
     CHECK(s.ended_at < 2'800ms);
+}
+
+TEST_CASE("where bytes come in bursts with long silences between, lanes let each other finish") {
+    // Each connection brings 20 kB every two seconds, which is longer than a lane may be silent
+    // where nothing is known of the network.
+    object const o = object::random(1'600'000, 1);
+    steered s{memory_network::honest(o), {.latency = 100ms, .rate = 10'000, .piece = 20'000}};
+    std::vector<std::byte> memory;
+    s.start(cleave::memory_sink{memory}, s.how().with_lanes(cleave::fixed_lanes{8}));
+    REQUIRE(s.finish());
+    CHECK(s.ec == std::error_code{});
+    CHECK((text(memory) == o.bytes));
+    // 20 s is what eight connections take.
+    CHECK(s.ended_at < 60s);
+    CHECK(s.report.requests < 100);
+}
+
+TEST_CASE("a server that falls silent behind each head is found out by the stall timeout") {
+    // Lanes take from each other what does not come; that must not go on for ever.
+    for (std::size_t const size : {std::size_t{1}, std::size_t{1'000}, std::size_t{100'000}}) {
+        CAPTURE(size);
+        object const o = object::random(size, 1);
+        steered s{[&o](memory_peer& p, seen_request const& r) {
+            p.send(honest_reply(r, o).head);
+            p.stall_for_ever();
+        }};
+        std::vector<std::byte> memory;
+        s.start(cleave::memory_sink{memory}, s.how().with_lanes(cleave::fixed_lanes{4}));
+        REQUIRE(s.finish());
+        CHECK(s.ec == error::stalled);
+        CHECK(s.report.requests < 150);
+    }
 }
 
 TEST_CASE("a planner of one's own has stealing, too, and an exact object") {

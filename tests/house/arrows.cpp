@@ -43,7 +43,7 @@ std::map<std::string, int> const floors{
     {"engine", 3},
     {"driver", 4},
     {"download.hpp", 5},
-    {"ota", 6}, {"cleave.hpp", 6},
+    {"ota", 6}, {"testing", 6}, {"cleave.hpp", 6},
     // clang-format on
 };
 int const policy_floor = 2;
@@ -105,7 +105,8 @@ std::vector<breach> check(tree const& headers) {
     return found;
 }
 
-// Headers the umbrella leaves out. It is to reach all but ota, directly or through another.
+// Headers the umbrella leaves out. It is to reach all but ota and testing, directly or through
+// another.
 std::vector<breach> check_umbrella(tree const& headers) {
     static std::regex const include(R"(#\s*include\s*<(cleave/[^>]+)>)");
     std::set<std::string> reached;
@@ -122,7 +123,8 @@ std::vector<breach> check_umbrella(tree const& headers) {
     }
     std::vector<breach> found;
     for (auto const& [path, contents] : headers) {
-        if (place_of(path) != "ota" && !reached.contains(path)) {
+        auto const place = place_of(path);
+        if (place != "ota" && place != "testing" && !reached.contains(path)) {
             found.push_back({path, 1, "is not reached from cleave.hpp"});
         }
     }
@@ -170,9 +172,17 @@ TEST_CASE("the include tree keeps the house rules") {
     CHECK(joined(check(headers)) == "");
 }
 
-TEST_CASE("the umbrella header reaches everything but ota") {
+TEST_CASE("the umbrella header reaches everything but ota and testing") {
     auto const headers = read_tree();
     if (headers.contains("cleave/cleave.hpp")) CHECK(joined(check_umbrella(headers)) == "");
+}
+
+TEST_CASE("nothing of testing is in the single header") {
+    std::ifstream file(std::string(CLEAVE_SOURCE_DIR) + "/single_include/cleave/cleave.hpp");
+    for (std::string line; std::getline(file, line);) {
+        CHECK(line.find("---- cleave/testing/") == line.npos);
+        CHECK(line.find("<cleave/testing/") == line.npos);
+    }
 }
 
 TEST_CASE("a tree that keeps the rules is passed") {
@@ -183,6 +193,7 @@ TEST_CASE("a tree that keeps the rules is passed") {
         {"cleave/driver/a.hpp", header("#include <cleave/engine/a.hpp>\n")},
         {"cleave/download.hpp", header("#include <cleave/plan/even_split.hpp>\n")},
         {"cleave/ota/a.hpp", header("#include <cleave/download.hpp>\n")},
+        {"cleave/testing/a.hpp", header("#include <cleave/os/concept.hpp>\n")},
         {"cleave/cleave.hpp", header("#include <cleave/download.hpp>\n")},
     };
     CHECK(joined(check(headers)) == "");
@@ -191,6 +202,17 @@ TEST_CASE("a tree that keeps the rules is passed") {
 TEST_CASE("an upward include is reported") {
     check_one({{"cleave/base/a.hpp", header("\n#include <cleave/http/url.hpp>\n")}},
               "cleave/base/a.hpp", 4, "base includes upward from http");
+}
+
+TEST_CASE("an include of a double for tests is reported, wherever it stands") {
+    for (std::string const place : {"base", "sink", "engine", "driver"}) {
+        check_one({{"cleave/" + place + "/a.hpp", header("#include <cleave/testing/a.hpp>\n")}},
+                  "cleave/" + place + "/a.hpp", 3, "includes upward from testing");
+    }
+    for (std::string const place : {"ota/a.hpp", "cleave.hpp"}) {
+        check_one({{"cleave/" + place, header("#include <cleave/testing/a.hpp>\n")}},
+                  "cleave/" + place, 3, "includes sideways from testing");
+    }
 }
 
 TEST_CASE("a sideways include is reported") {
@@ -241,6 +263,7 @@ TEST_CASE("a header the umbrella forgets is reported") {
         {"cleave/base/b.hpp", header()},
         {"cleave/base/c.hpp", header()},
         {"cleave/ota/a.hpp", header()},
+        {"cleave/testing/a.hpp", header()},
     };
     CHECK(joined(check_umbrella(headers)) ==
           "cleave/base/c.hpp:1: is not reached from cleave.hpp\n");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The README's C++, compiled, and run where that needs no server. Each line of the README's blocks
-// stands here, in order; the first test holds them together.
+// stands here, in order; the first test holds them together, and those of another page with theirs.
 #include <support/catch.hpp>
 
 #include <cleave/cleave.hpp>
@@ -152,24 +152,38 @@ std::vector<std::string> lines_of(std::string const& name) {
 
 } // namespace
 
-TEST_CASE("every line of the README's C++ stands in this file, in order") {
-    auto const here = lines_of("tests/house/readme_code.cpp");
+namespace {
+
+// Demands that each line of a page's C++ stands in a source file, in order, but for includes and
+// lines of a brace alone. Answers with how many were compared.
+std::size_t compare_code(std::string const& page, std::string const& source) {
+    auto const here = lines_of(source);
     auto at = here.begin();
     bool in_block = false;
     std::size_t compared = 0;
-    for (std::string const& line : lines_of("README.md")) {
+    for (std::string const& line : lines_of(page)) {
         if (line.rfind("```", 0) == 0) {
             in_block = line == "```cpp";
             continue;
         }
         if (!in_block || line.empty() || line == "}" || line.rfind("#include", 0) == 0) continue;
-        CAPTURE(line);
+        CAPTURE(page, line);
         at = std::find(at, here.end(), line);
         REQUIRE(at != here.end());
         ++at;
         ++compared;
     }
-    CHECK(compared > 25);
+    return compared;
+}
+
+} // namespace
+
+TEST_CASE("every line of the README's C++ stands in this file, in order") {
+    CHECK(compare_code("README.md", "tests/house/readme_code.cpp") > 25);
+}
+
+TEST_CASE("every line of the C++ about testing stands in its test, in order") {
+    CHECK(compare_code("docs/testing.md", "tests/testing/page_code.cpp") > 25);
 }
 
 TEST_CASE("the README's loop visits every byte once") {

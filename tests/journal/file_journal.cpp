@@ -11,12 +11,12 @@
 #include <laws/random.hpp>
 #include <support/catch.hpp>
 #include <support/fork.hpp>
-#include <support/memory_file.hpp>
 #include <support/temp_dir.hpp>
 
 #include <cleave/base/error.hpp>
 #include <cleave/base/units.hpp>
 #include <cleave/journal/record.hpp>
+#include <cleave/testing/memory_disk.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -360,8 +360,8 @@ TEST_CASE("file_journal takes what has no room for the largest runs only") {
 
 namespace {
 
-using cleave_test::memory_disk;
-using cleave_test::memory_file;
+using cleave::testing::memory_disk;
+using cleave::testing::memory_file;
 using memory_journal = cleave::basic_file_journal<memory_file>;
 static_assert(cleave::resume_journal<memory_journal>);
 

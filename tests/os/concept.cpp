@@ -3,12 +3,10 @@
 // What is a file, and what nearly is one: a type for each thing that may be wrong.
 #include <support/catch.hpp>
 
-#include <support/memory_file.hpp>
-#include <support/volatile_disk.hpp>
-
 #include <cleave/os/concept.hpp>
 #include <cleave/os/mapping.hpp>
 #include <cleave/os/posix_file.hpp>
+#include <cleave/testing/memory_disk.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -157,8 +155,7 @@ struct map_without_code : least {
 TEST_CASE("file: what is one") {
     STATIC_REQUIRE(file<least>);
     STATIC_REQUIRE(file<cleave::posix_file>);
-    STATIC_REQUIRE(file<cleave_test::memory_file>);
-    STATIC_REQUIRE(file<cleave_test::volatile_file>);
+    STATIC_REQUIRE(file<cleave::testing::memory_file>);
 }
 
 TEST_CASE("file: what nearly is one") {
@@ -207,12 +204,11 @@ TEST_CASE("mappable_file: what nearly is one") {
     STATIC_REQUIRE_FALSE(mappable_file<map_answers_reference>);
     STATIC_REQUIRE_FALSE(mappable_file<map_without_size>);
     STATIC_REQUIRE_FALSE(mappable_file<map_without_code>);
-    STATIC_REQUIRE_FALSE(mappable_file<cleave_test::memory_file>);
+    STATIC_REQUIRE_FALSE(mappable_file<cleave::testing::memory_file>);
 }
 
 TEST_CASE("files are moved and not copied") {
     STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave::posix_file>);
-    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave_test::memory_file>);
-    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave_test::volatile_file>);
+    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<cleave::testing::memory_file>);
     STATIC_REQUIRE(std::is_nothrow_move_constructible_v<cleave::posix_file>);
 }

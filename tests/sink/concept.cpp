@@ -3,8 +3,6 @@
 // What is a byte sink, and what nearly is one: a type for each thing that may be wrong.
 #include <support/catch.hpp>
 
-#include <support/memory_file.hpp>
-
 #include <cleave/sink/concept.hpp>
 #include <cleave/sink/file_sink.hpp>
 #include <cleave/sink/mapped_file_sink.hpp>
@@ -12,6 +10,7 @@
 #include <cleave/sink/null_sink.hpp>
 #include <cleave/sink/ordered_sink.hpp>
 #include <cleave/sink/tee_sink.hpp>
+#include <cleave/testing/memory_disk.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -243,7 +242,7 @@ TEST_CASE("byte_sink: what is one") {
     STATIC_REQUIRE(byte_sink<system_filled>);
     STATIC_REQUIRE(byte_sink<cleave::memory_sink>);
     STATIC_REQUIRE(byte_sink<cleave::file_sink>);
-    STATIC_REQUIRE(byte_sink<cleave::basic_file_sink<cleave_test::memory_file>>);
+    STATIC_REQUIRE(byte_sink<cleave::basic_file_sink<cleave::testing::memory_file>>);
     STATIC_REQUIRE(byte_sink<cleave::mapped_file_sink>);
     STATIC_REQUIRE(byte_sink<cleave::null_sink>);
     STATIC_REQUIRE(byte_sink<cleave::ordered_sink<void (*)(std::span<std::byte const>)>>);

@@ -9,7 +9,6 @@
 #include <laws/sink_laws.hpp>
 #include <support/catch.hpp>
 #include <support/fork.hpp>
-#include <support/memory_file.hpp>
 #include <support/temp_dir.hpp>
 
 #include <cleave/sink/file_sink.hpp>
@@ -17,6 +16,7 @@
 #include <cleave/sink/memory_sink.hpp>
 #include <cleave/sink/null_sink.hpp>
 #include <cleave/sink/ordered_sink.hpp>
+#include <cleave/testing/memory_disk.hpp>
 
 #include <array>
 #include <cerrno>
@@ -385,8 +385,8 @@ TEST_CASE("a tee has the window of the one that is ordered") {
 }
 
 TEST_CASE("a tee reads from the first that can be read") {
-    cleave_test::memory_disk disk;
-    using disk_sink = cleave::basic_file_sink<cleave_test::memory_file>;
+    cleave::testing::memory_disk disk;
+    using disk_sink = cleave::basic_file_sink<cleave::testing::memory_file>;
     std::vector<std::byte> bytes;
     error_code ec;
     std::byte back{};
@@ -399,11 +399,11 @@ TEST_CASE("a tee reads from the first that can be read") {
         sink.abandon();
         return disk.count("read_at");
     };
-    disk_sink to_disk("f", cleave_test::memory_file{disk});
+    disk_sink to_disk("f", cleave::testing::memory_file{disk});
     CHECK(first_reads(tee_sink{memory_sink{bytes}, std::move(to_disk)}) == 0);
-    disk_sink again("f", cleave_test::memory_file{disk});
+    disk_sink again("f", cleave::testing::memory_file{disk});
     CHECK(first_reads(tee_sink{std::move(again), memory_sink{bytes}}) == 1);
-    disk_sink only("f", cleave_test::memory_file{disk});
+    disk_sink only("f", cleave::testing::memory_file{disk});
     CHECK(first_reads(tee_sink{null_sink{}, std::move(only)}) == 2);
     CHECK_FALSE(ec);
 }

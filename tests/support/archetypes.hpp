@@ -7,9 +7,6 @@
 
 #pragma once
 
-#include <support/memory_file.hpp>
-#include <support/memory_network.hpp>
-
 #include <cleave/connect/concept.hpp>
 #include <cleave/journal/concept.hpp>
 #include <cleave/lanes/concept.hpp>
@@ -20,6 +17,8 @@
 #include <cleave/renew/concept.hpp>
 #include <cleave/sink/concept.hpp>
 #include <cleave/source/concept.hpp>
+#include <cleave/testing/memory_disk.hpp>
+#include <cleave/testing/memory_network.hpp>
 #include <cleave/verify/concept.hpp>
 
 #include <algorithm>
@@ -38,6 +37,8 @@
 #include <vector>
 
 namespace cleave_test {
+
+using namespace cleave::testing;
 
 /// What no policy need be able to do, deleted: to be made from nothing, copied, assigned, compared,
 /// to have its address taken by `&`, or to stand before a comma.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // An in-process HTTP/1.1 server for tests, where the test writes what happens on the wire: a lambda
-// gets each request and a connection to send bytes on, split, cut, reset or stall. It shares no
-// code with the library on purpose: a mistake in one must not hide behind the same one here.
+// gets each request and a connection to send bytes on, split, cut, reset or stall. Its messages are
+// those of <cleave/testing/messages.hpp>; with the library it shares no code.
 //
 // Blocking sockets on 127.0.0.1, one thread per connection. Handlers of different connections run
 // at the same time, so whatever they share must be guarded. The destructor shuts all sockets down
@@ -10,6 +10,8 @@
 // at shutdown.
 
 #pragma once
+
+#include <cleave/testing/messages.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -47,34 +49,13 @@
 
 namespace cleave_test {
 
+using namespace cleave::testing;
+
 class fault_server;
 
 namespace detail {
 
-inline bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                              [&](char x, char y) { return lower(x) == lower(y); });
-}
-
-inline std::string_view trim(std::string_view text) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
-        text.remove_prefix(1);
-    }
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) {
-        text.remove_suffix(1);
-    }
-    return text;
-}
-
-inline std::optional<std::uint64_t> parse_number(std::string_view text) {
-    std::uint64_t value = 0;
-    auto const [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (text.empty() || error != std::errc{} || end != text.data() + text.size()) {
-        return std::nullopt;
-    }
-    return value;
-}
+using cleave::testing::detail::equal_ignoring_case;
 
 [[noreturn]] inline void throw_errno(char const* what) {
     throw std::system_error{errno, std::generic_category(), what};
@@ -111,58 +92,7 @@ private:
 
 } // namespace detail
 
-// --- requests ------------------------------------------------------------------------------------
-
-struct seen_request {
-    std::string method;
-    std::string target;
-    std::string version;                                     // "HTTP/1.1"
-    std::string head;                                        // as it came, with the empty line
-    std::vector<std::pair<std::string, std::string>> fields; // in wire order
-    std::size_t connection = 0;    // order of acceptance, from 0, refused ones included
-    std::size_t on_connection = 0; // which request on that connection, from 0
-    std::size_t index = 0;         // which request on this server, from 0
-    bool refused = false;          // answered with 503 by the connection limit, not by the handler
-
-    // The value of the first field of that name, whatever its case.
-    std::optional<std::string> field(std::string_view name) const {
-        for (auto const& [key, value] : fields) {
-            if (detail::equal_ignoring_case(key, name)) {
-                return value;
-            }
-        }
-        return std::nullopt;
-    }
-
-    std::size_t count(std::string_view name) const {
-        return static_cast<std::size_t>(
-            std::count_if(fields.begin(), fields.end(), [&](auto const& f) {
-                return detail::equal_ignoring_case(f.first, name);
-            }));
-    }
-
-    // First and last byte of a single "bytes=a-b"; the last is UINT64_MAX for "bytes=a-".
-    std::optional<std::pair<std::uint64_t, std::uint64_t>> range() const {
-        auto const value = field("Range");
-        if (!value || value->rfind("bytes=", 0) != 0) {
-            return std::nullopt;
-        }
-        auto const spec = std::string_view{*value}.substr(6);
-        auto const dash = spec.find('-');
-        if (dash == std::string_view::npos) {
-            return std::nullopt;
-        }
-        auto const first = detail::parse_number(spec.substr(0, dash));
-        auto last = detail::parse_number(spec.substr(dash + 1));
-        if (dash + 1 == spec.size()) {
-            last = std::numeric_limits<std::uint64_t>::max();
-        }
-        if (!first || !last || *last < *first) {
-            return std::nullopt;
-        }
-        return std::pair{*first, *last};
-    }
-};
+// --- the test's side -----------------------------------------------------------------------------
 
 // What a handler waits for until the test opens it: see fault_connection::wait.
 class gate {
@@ -369,7 +299,7 @@ private:
         for (;;) {
             auto const end = input_.find("\r\n\r\n");
             if (end != std::string::npos) {
-                auto request = parse(input_.substr(0, end + 4));
+                auto request = seen_request::read(input_.substr(0, end + 4));
                 input_.erase(0, end + 4);
                 return request;
             }
@@ -383,35 +313,6 @@ private:
             }
             input_.append(buffer, static_cast<std::size_t>(n));
         }
-    }
-
-    static seen_request parse(std::string head) {
-        seen_request request;
-        std::string_view rest{head};
-        auto next_line = [&rest] {
-            auto const end = rest.find("\r\n");
-            auto const line = rest.substr(0, end);
-            rest.remove_prefix(end + 2);
-            return line;
-        };
-        auto const line = next_line();
-        auto const method_end = std::min(line.find(' '), line.size());
-        auto const target_end = std::max(std::min(line.rfind(' '), line.size()), method_end);
-        request.method = line.substr(0, method_end);
-        request.target = detail::trim(line.substr(method_end, target_end - method_end));
-        request.version = detail::trim(line.substr(target_end));
-        while (rest.size() > 2) {
-            auto const field = next_line();
-            auto const colon = field.find(':');
-            if (colon == std::string_view::npos) {
-                request.fields.emplace_back(std::string{field}, "");
-            } else {
-                request.fields.emplace_back(std::string{field.substr(0, colon)},
-                                            std::string{detail::trim(field.substr(colon + 1))});
-            }
-        }
-        request.head = std::move(head);
-        return request;
     }
 
     detail::server_state& state_;
@@ -692,124 +593,7 @@ private:
     std::thread acceptor_;
 };
 
-// --- what a right answer looks like --------------------------------------------------------------
-
-struct object {
-    std::string bytes;
-    std::string etag = "\"v1\"";                                 // none if empty
-    std::string last_modified = "Mon, 01 Jan 2024 00:00:00 GMT"; // none if empty
-
-    static object random(std::size_t size, std::uint32_t seed, std::string etag = "\"v1\"") {
-        object o;
-        o.etag = std::move(etag);
-        o.bytes.resize(size);
-        std::mt19937_64 engine{seed};
-        for (std::size_t i = 0; i < size; i += 8) {
-            std::uint64_t const word = engine();
-            std::memcpy(o.bytes.data() + i, &word, std::min<std::size_t>(8, size - i));
-        }
-        return o;
-    }
-};
-
-// The bytes from first to last, both included.
-inline std::string_view body(object const& o, std::uint64_t first, std::uint64_t last) {
-    return std::string_view{o.bytes}.substr(static_cast<std::size_t>(first),
-                                            static_cast<std::size_t>(last - first + 1));
-}
-
-// Status line, "Date", the fields given (each with its "\r\n") and the empty line.
-inline std::string head_of(int status, std::string_view reason, std::string_view fields) {
-    return "HTTP/1.1 " + std::to_string(status) + " " + std::string{reason} +
-           "\r\nDate: Thu, 01 Feb 2024 00:00:00 GMT\r\n" + std::string{fields} + "\r\n";
-}
-
-// A whole answer, with its Content-Length: reply(503, "Busy", "Retry-After: 1\r\n").
-inline std::string reply(int status, std::string_view reason, std::string_view fields = {},
-                         std::string_view content = {}) {
-    return head_of(status, reason,
-                   std::string{fields} + "Content-Length: " + std::to_string(content.size()) +
-                       "\r\n") +
-           std::string{content};
-}
-
-inline std::string redirect(std::string_view location, int status = 302) {
-    return reply(status, "Found", "Location: " + std::string{location} + "\r\n");
-}
-
-namespace detail {
-
-inline std::string validators(object const& o) {
-    return (o.etag.empty() ? "" : "ETag: " + o.etag + "\r\n") +
-           (o.last_modified.empty() ? "" : "Last-Modified: " + o.last_modified + "\r\n");
-}
-
-} // namespace detail
-
-inline std::string honest_200_head(object const& o) {
-    return head_of(200, "OK",
-                   "Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n" +
-                       detail::validators(o) + "Content-Length: " + std::to_string(o.bytes.size()) +
-                       "\r\n");
-}
-
-inline std::string honest_206_head(object const& o, std::uint64_t first, std::uint64_t last) {
-    return head_of(206, "Partial Content",
-                   "Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n" +
-                       detail::validators(o) + "Content-Range: bytes " + std::to_string(first) +
-                       "-" + std::to_string(last) + "/" + std::to_string(o.bytes.size()) +
-                       "\r\nContent-Length: " + std::to_string(last - first + 1) + "\r\n");
-}
-
-inline std::string honest_416(object const& o) {
-    return reply(416, "Range Not Satisfiable",
-                 detail::validators(o) + "Content-Range: bytes */" +
-                     std::to_string(o.bytes.size()) + "\r\n");
-}
-
-// Takes all fields of that name out of a head.
-inline void drop_field(std::string& head, std::string_view name) {
-    auto at = head.find("\r\n");
-    while (at != std::string::npos && at + 4 < head.size()) {
-        auto const end = head.find("\r\n", at + 2);
-        auto const line = std::string_view{head}.substr(at + 2, end - at - 2);
-        if (detail::equal_ignoring_case(line.substr(0, line.find(':')), name)) {
-            head.erase(at + 2, end - at);
-        } else {
-            at = end;
-        }
-    }
-}
-
-// Replaces all fields of that name in a head by one, at the end.
-inline void set_field(std::string& head, std::string_view name, std::string_view value) {
-    drop_field(head, name);
-    head.insert(head.size() - 2, std::string{name} + ": " + std::string{value} + "\r\n");
-}
-
-inline std::string chunk(std::string_view data) {
-    char size[20];
-    auto const end = std::to_chars(size, size + sizeof size, data.size(), 16).ptr;
-    return std::string(size, end) + "\r\n" + std::string{data} + "\r\n";
-}
-
-struct honest_options {
-    bool ranges = true;      // false: always the whole object with 200, and no Accept-Ranges
-    bool chunked = false;    // Transfer-Encoding: chunked, chunks of pseudo-random sizes
-    bool no_length = false;  // the body ends where the connection does
-    bool http10 = false;     // HTTP/1.0; closes unless asked to keep alive
-    bool close_each = false; // Connection: close on each reply, and closes
-    std::uint64_t rate = 0;  // body bytes a second per connection; 0 is unlimited
-    std::size_t piece = 0;   // bytes a send; 0 is as it comes
-    std::function<void(std::string& head)> edit_head = {}; // whole head, empty line included
-
-    // Ends the connection after that many body bytes of a reply that is longer.
-    std::optional<std::uint64_t> cut_after = {};
-    bool cut_with_reset = false; // RST once the bytes before are delivered; else FIN
-
-    // Which requests get edit_head and cut_after; all if empty.
-    std::function<bool(seen_request const&)> applies = {};
-};
+// --- a right server ------------------------------------------------------------------------------
 
 namespace detail {
 

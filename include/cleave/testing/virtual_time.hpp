@@ -32,7 +32,7 @@
 #include <utility>
 #include <vector>
 
-namespace cleave_test {
+namespace cleave::testing {
 
 // --- the world -----------------------------------------------------------------------------------
 
@@ -265,4 +265,20 @@ struct virtual_timers {
     using type = virtual_timer<Executor>;
 };
 
-} // namespace cleave_test
+/// For `policies<>::with_background(virtual_work{20ms})`: blocking work is done at one moment, so
+/// much later than it was asked for, and lanes go on meanwhile.
+struct virtual_work {
+    world::time takes{0};
+
+    template <class Executor, class Work>
+    void post(Executor const& ex, Work work) const {
+        auto const handlers = detail::handlers_of(ex);
+        auto const id =
+            handlers->add(ex, [w = std::move(work)](std::error_code) mutable { std::move(w)(); });
+        world::current().after(takes, [id, weak = std::weak_ptr{handlers}] {
+            if (auto const h = weak.lock()) h->complete(id, {});
+        });
+    }
+};
+
+} // namespace cleave::testing

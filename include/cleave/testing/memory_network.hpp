@@ -2,21 +2,20 @@
 //
 // A network in memory, in the virtual time of a world: connections with latency, a pace, and a
 // window that makes a server wait for a slow reader; servers whose answers the test writes, down
-// to FIN, RST and silence. It models cleave's `byte_connector` and shares no code with the library,
-// as fault_server.hpp, whose requests and objects it speaks, does not.
+// to FIN, RST and silence. It models cleave's `byte_connector`, and knows nothing of how cleave
+// reads and writes HTTP: a mistake there must not hide behind the same one here.
 //
 // A stream that is used against the laws of <cleave/connect/concept.hpp> throws std::logic_error.
-
 #pragma once
 
-#include <support/fault_server.hpp>
-#include <support/virtual_time.hpp>
-
+#include <cleave/base/error.hpp>
+#include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
+#include <cleave/testing/messages.hpp>
+#include <cleave/testing/virtual_time.hpp>
 
 #include <asio/any_io_executor.hpp>
 #include <asio/error.hpp>
-#include <asio/post.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -25,6 +24,7 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -36,7 +36,7 @@
 #include <utility>
 #include <vector>
 
-namespace cleave_test {
+namespace cleave::testing {
 
 /// What lies between a client and a server.
 struct memory_link {
@@ -58,6 +58,29 @@ enum class arrival {
     unresolved, ///< there is no such name
 };
 
+/// The same, or the error that the attempt ends with: `cleave::error::certificate_expired`, as with
+/// TLS, or a code of the system. A lambda that may answer with either says `-> connect_result`.
+class connect_result {
+  public:
+    connect_result(arrival a) noexcept : arrival_(a) {}
+    /// Accepted where `ec` is no error.
+    connect_result(std::error_code ec) noexcept : ec_(ec) {}
+    connect_result(cleave::error e) noexcept : ec_(e) {}
+
+    [[nodiscard]] bool accepted() const noexcept { return arrival_ == arrival::accepted && !ec_; }
+    [[nodiscard]] bool lost() const noexcept { return arrival_ == arrival::lost; }
+    /// What the client is told; no error when accepted, or lost.
+    [[nodiscard]] std::error_code error() const noexcept {
+        if (arrival_ == arrival::refused) return asio::error::connection_refused;
+        if (arrival_ == arrival::unresolved) return asio::error::host_not_found;
+        return ec_;
+    }
+
+  private:
+    arrival arrival_ = arrival::accepted;
+    std::error_code ec_;
+};
+
 class memory_peer;
 class memory_connector;
 using memory_handler = std::function<void(memory_peer&, seen_request const&)>;
@@ -67,7 +90,8 @@ namespace detail {
 struct memory_network_state {
     memory_handler handler;
     memory_link link;
-    std::function<arrival(std::size_t attempt)> on_connect;
+    std::function<connect_result(std::size_t attempt)> on_connect;
+    bool recording = true;
 
     std::size_t attempts = 0;
     std::size_t connections = 0;
@@ -75,6 +99,7 @@ struct memory_network_state {
     std::size_t peak = 0;
     std::uint64_t bytes_delivered = 0;
     std::uint64_t body_bytes_sent = 0;
+    std::size_t answered = 0;
     std::vector<seen_request> requests;
     std::vector<std::string> log;
 
@@ -82,19 +107,60 @@ struct memory_network_state {
         log.push_back(std::to_string(world::current().now().count()) + " #" +
                       std::to_string(connection) + " " + std::string{what});
     }
+    void note(std::size_t connection, connect_result const& comes) {
+        if (!recording) return;
+        if (comes.accepted()) return note(connection, "connects");
+        if (comes.lost()) return note(connection, "is lost");
+        auto const ec = comes.error();
+        if (ec == asio::error::connection_refused) return note(connection, "is refused");
+        if (ec == asio::error::host_not_found) return note(connection, "does not resolve");
+        note(connection, "fails: " + ec.message());
+    }
+    void note(seen_request const& r) {
+        if (!recording) return;
+        requests.push_back(r);
+        note(r.connection, r.method + " " + r.target + " " + r.field("Range").value_or("all"));
+    }
 };
 
 // The network of each host; under "" that of all others.
 using memory_hosts = std::map<std::string, std::shared_ptr<memory_network_state>>;
 
+// Part of a text that many share, so that it is never copied on its way.
+class shared_bytes {
+  public:
+    shared_bytes() = default;
+    explicit shared_bytes(std::string text)
+        : text_(std::make_shared<std::string const>(std::move(text))), size_(text_->size()) {}
+
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] char const* data() const noexcept { return text_->data() + from_; }
+    void drop_front(std::size_t n) noexcept {
+        from_ += n;
+        size_ -= n;
+    }
+    [[nodiscard]] shared_bytes part(std::size_t from, std::size_t n) const {
+        shared_bytes p{*this};
+        p.from_ += from;
+        p.size_ = n;
+        return p;
+    }
+
+  private:
+    std::shared_ptr<std::string const> text_;
+    std::size_t from_ = 0;
+    std::size_t size_ = 0;
+};
+
 // One step of what a server does on a connection.
 struct memory_step {
-    enum class kind { bytes, silence, fin, rst, stall };
+    enum class kind { bytes, silence, fin, rst, fail, stall };
     kind is = kind::bytes;
-    std::string bytes = {};
-    std::size_t sent = 0;
+    shared_bytes bytes = {}; // what is left of them to be sent
     bool body = false;
+    std::size_t piece = std::numeric_limits<std::size_t>::max(); // at one moment, at most
     world::time silence{0};
+    std::error_code error = {};
 };
 
 // Both ends of a connection, and what is on the way between them.
@@ -110,16 +176,13 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
     template <class Executor, class Handler>
     void connect(Executor const& ex, Handler handler) {
         wait_with(ex, std::move(handler));
-        auto const comes = network_->on_connect ? network_->on_connect(index_) : arrival::accepted;
-        network_->note(index_, comes == arrival::accepted  ? "connects"
-                               : comes == arrival::refused ? "is refused"
-                               : comes == arrival::lost    ? "is lost"
-                                                           : "does not resolve");
-        if (comes == arrival::lost) return;
+        connect_result const comes =
+            network_->on_connect ? network_->on_connect(index_) : arrival::accepted;
+        network_->note(index_, comes);
+        if (comes.lost()) return;
         later(2 * link_.latency, [comes](memory_connection& c) {
             if (c.client_closed_) return;
-            if (comes == arrival::refused) return c.wake(asio::error::connection_refused);
-            if (comes == arrival::unresolved) return c.wake(asio::error::host_not_found);
+            if (!comes.accepted()) return c.wake(comes.error());
             c.established_ = true;
             c.server_open_ = true;
             ++c.network_->connections;
@@ -149,18 +212,14 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         must_be(established_, "read_some before it is connected");
         must_be(!to.empty(), "read_some into no memory");
         ec.clear();
-        std::size_t const n = std::min(to.size(), received_.size() - read_);
+        std::size_t const n = take_received(to);
         if (n != 0) {
-            std::memcpy(to.data(), received_.data() + read_, n);
-            read_ += n;
-            if (read_ == received_.size()) {
-                received_.clear();
-                read_ = 0;
-            }
             later(link_.latency, [n](memory_connection& c) {
                 c.credit_ += n;
                 c.go_on();
             });
+        } else if (failed_) {
+            ec = failed_;
         } else if (reset_) {
             ec = asio::error::connection_reset;
         } else if (fin_) {
@@ -200,7 +259,21 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         waiting_ = handlers_->add(ex, std::move(once));
     }
     void wake(std::error_code ec) { handlers_->complete(*std::exchange(waiting_, {}), ec); }
-    [[nodiscard]] bool readable() const noexcept { return !received_.empty() || fin_ || reset_; }
+    [[nodiscard]] bool readable() const noexcept {
+        return !received_.empty() || fin_ || reset_ || failed_;
+    }
+    std::size_t take_received(std::span<std::byte> to) {
+        std::size_t n = 0;
+        while (n != to.size() && !received_.empty()) {
+            shared_bytes& first = received_.front();
+            std::size_t const part = std::min(to.size() - n, first.size());
+            std::memcpy(to.data() + n, first.data(), part);
+            n += part;
+            first.drop_front(part);
+            if (first.size() == 0) received_.pop_front();
+        }
+        return n;
+    }
 
     static void must_be(bool right, char const* otherwise) {
         if (!right) throw std::logic_error(std::string{"a stream is used wrongly: "} + otherwise);
@@ -231,35 +304,10 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         }
         input_ += bytes;
         for (std::size_t end; (end = input_.find("\r\n\r\n")) != std::string::npos;) {
-            questions_.push_back(read_request(input_.substr(0, end + 4)));
+            questions_.push_back(seen_request::read(input_.substr(0, end + 4)));
             input_.erase(0, end + 4);
         }
         go_on();
-    }
-
-    [[nodiscard]] static seen_request read_request(std::string head) {
-        seen_request r;
-        std::string_view rest{head};
-        auto const next_line = [&rest] {
-            auto const end = rest.find("\r\n");
-            auto const line = rest.substr(0, end);
-            rest.remove_prefix(end + 2);
-            return line;
-        };
-        auto const line = next_line();
-        auto const first = std::min(line.find(' '), line.size());
-        auto const second = std::max(std::min(line.rfind(' '), line.size()), first);
-        r.method = line.substr(0, first);
-        r.target = trim(line.substr(first, second - first));
-        r.version = trim(line.substr(second));
-        while (rest.size() > 2) {
-            auto const field = next_line();
-            auto const colon = std::min(field.find(':'), field.size() - 1);
-            r.fields.emplace_back(std::string{field.substr(0, colon)},
-                                  std::string{trim(field.substr(colon + 1))});
-        }
-        r.head = std::move(head);
-        return r;
     }
 
     // Does what the server is to do, as far as that can be done now.
@@ -281,9 +329,8 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         questions_.pop_front();
         r.connection = index_;
         r.on_connection = answered_++;
-        r.index = network_->requests.size();
-        network_->requests.push_back(r);
-        network_->note(index_, r.method + " " + r.target + " " + r.field("Range").value_or("all"));
+        r.index = network_->answered++;
+        network_->note(r);
         answer(r);
         return true;
     }
@@ -303,22 +350,25 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         case memory_step::kind::rst:
             end([](memory_connection& c) { c.reset_ = true; });
             return false;
+        case memory_step::kind::fail:
+            end([ec = s.error](memory_connection& c) { c.failed_ = ec; });
+            return false;
         case memory_step::kind::stall: return false;
         }
         return false;
     }
 
     bool send_piece(memory_step& s) {
-        std::size_t const n = std::min({s.bytes.size() - s.sent, link_.piece, credit_});
-        if (n == 0 && s.sent != s.bytes.size()) return false;
+        std::size_t const n = std::min({s.bytes.size(), link_.piece, s.piece, credit_});
+        if (n == 0 && s.bytes.size() != 0) return false;
         credit_ -= n;
         if (s.body) network_->body_bytes_sent += n;
-        auto piece = s.bytes.substr(s.sent, n);
-        s.sent += n;
-        if (s.sent == s.bytes.size()) script_.pop_front();
+        auto piece = s.bytes.part(0, n);
+        s.bytes.drop_front(n);
+        if (s.bytes.size() == 0) script_.pop_front();
         auto const send = [piece = std::move(piece)](memory_connection& c) {
             c.arrives_at_client([piece](memory_connection& to) {
-                to.received_ += piece;
+                to.received_.push_back(piece);
                 to.network_->bytes_delivered += piece.size();
             });
         };
@@ -365,8 +415,8 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
     bool client_closed_ = false;
     bool fin_ = false;
     bool reset_ = false;
-    std::string received_;
-    std::size_t read_ = 0;
+    std::error_code failed_;
+    std::deque<shared_bytes> received_;
 
     std::string input_;
     std::deque<seen_request> questions_;
@@ -388,11 +438,9 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
 /// handle on the same connection, and steps may be added at any later time too.
 class memory_peer {
   public:
-    void send(std::string_view bytes) { connection_->add({.bytes = std::string{bytes}}); }
+    void send(std::string_view bytes) { add(bytes, false); }
     /// As send, and counted in `memory_network::body_bytes_sent`.
-    void send_body(std::string_view bytes) {
-        connection_->add({.bytes = std::string{bytes}, .body = true});
-    }
+    void send_body(std::string_view bytes) { add(bytes, true); }
     /// Silence, before what comes next.
     void after(world::time silence) {
         connection_->add({.is = detail::memory_step::kind::silence, .silence = silence});
@@ -400,6 +448,11 @@ class memory_peer {
     /// Ends the connection, in order or with a reset, when all bytes before are sent.
     void fin() { connection_->add({.is = detail::memory_step::kind::fin}); }
     void rst() { connection_->add({.is = detail::memory_step::kind::rst}); }
+    /// Ends it so that the client finds this error behind the bytes before: TLS that ends without
+    /// goodbye is `cleave::error::tls_truncated`, a record that was tampered with `tls_record_bad`.
+    void fail(std::error_code ec) {
+        connection_->add({.is = detail::memory_step::kind::fail, .error = ec});
+    }
     /// Nothing more, and no end.
     void stall_for_ever() { connection_->add({.is = detail::memory_step::kind::stall}); }
 
@@ -408,11 +461,52 @@ class memory_peer {
 
   private:
     friend detail::memory_connection;
+    friend void send(memory_peer& to, scripted_reply reply);
+
+    void add(std::string_view bytes, bool body) {
+        connection_->add({.bytes = detail::shared_bytes{std::string{bytes}}, .body = body});
+    }
     explicit memory_peer(std::shared_ptr<detail::memory_connection> c)
         : connection_(std::move(c)) {}
 
     std::shared_ptr<detail::memory_connection> connection_;
 };
+
+/// Sends the reply as it is written: with its silences, in its pieces, as far as it goes, and then
+/// ends the connection or not.
+inline void send(memory_peer& to, scripted_reply reply) {
+    std::size_t const all = std::min(reply.size(), reply.cut_at.value_or(reply.size()));
+    std::size_t const piece =
+        reply.piece == 0 ? std::numeric_limits<std::size_t>::max() : reply.piece;
+    auto silence = reply.silences.begin();
+    std::size_t sent = 0;
+    auto const be_silent = [&] {
+        for (; silence != reply.silences.end() && silence->first <= sent; ++silence)
+            to.after(silence->second);
+    };
+    auto const send_part = [&](std::string& text, bool body) {
+        detail::shared_bytes const bytes{std::move(text)};
+        for (std::size_t from = 0; from != bytes.size() && sent != all;) {
+            be_silent();
+            std::size_t n = std::min(bytes.size() - from, all - sent);
+            if (silence != reply.silences.end()) n = std::min(n, silence->first - sent);
+            to.connection_->add({.bytes = bytes.part(from, n), .body = body, .piece = piece});
+            from += n;
+            sent += n;
+        }
+    };
+    send_part(reply.before, false);
+    send_part(reply.head, false);
+    send_part(reply.body, true);
+    be_silent();
+    switch (reply.end) {
+    case ending::keep: return;
+    case ending::fin: return to.fin();
+    case ending::rst: return to.rst();
+    case ending::truncated: return to.fail(cleave::error::tls_truncated);
+    case ending::stall: return to.stall_for_ever();
+    }
+}
 
 inline void detail::memory_connection::answer(seen_request const& r) {
     memory_peer peer{shared_from_this()};
@@ -508,9 +602,11 @@ class memory_network {
     [[nodiscard]] memory_connector connector() const { return memory_connector{state_}; }
 
     /// What comes of each attempt to connect, counted from 0; accepted if not set.
-    void on_connect(std::function<arrival(std::size_t attempt)> f) {
+    void on_connect(std::function<connect_result(std::size_t attempt)> f) {
         state_->on_connect = std::move(f);
     }
+    /// Whether `requests` and `log` grow; they do unless told. For very many downloads.
+    void record(bool on) noexcept { state_->recording = on; }
 
     /// Attempts to connect, and how many of them came to stand.
     [[nodiscard]] std::size_t attempts() const noexcept { return state_->attempts; }
@@ -521,7 +617,8 @@ class memory_network {
     /// Bytes that have arrived at clients, heads and all; body bytes that have been sent at all.
     [[nodiscard]] std::uint64_t bytes_delivered() const noexcept { return state_->bytes_delivered; }
     [[nodiscard]] std::uint64_t body_bytes_sent() const noexcept { return state_->body_bytes_sent; }
-    /// Every request the server has begun to answer.
+    /// Requests that the server has begun to answer; and each of them, unless not recorded.
+    [[nodiscard]] std::size_t answered() const noexcept { return state_->answered; }
     [[nodiscard]] std::vector<seen_request> const& requests() const noexcept {
         return state_->requests;
     }
@@ -540,47 +637,32 @@ class memory_network {
   private:
     static void answer(memory_peer& p, seen_request const& r, object const& o,
                        honest_options const& options) {
-        std::string head = honest_200_head(o);
-        std::string_view content{o.bytes};
-        if (auto const range = r.range(); range && options.ranges) {
-            auto const condition = r.field("If-Range");
-            bool const current = !condition || *condition == o.etag ||
-                                 (!o.last_modified.empty() && *condition == o.last_modified);
-            if (current && range->first >= o.bytes.size()) return p.send(honest_416(o));
-            if (current) {
-                auto const last = std::min<std::uint64_t>(range->second, o.bytes.size() - 1);
-                head = honest_206_head(o, range->first, last);
-                content = body(o, range->first, last);
-            }
-        }
+        auto right = options.ranges ? honest_reply(r, o)
+                                    : scripted_reply{.head = honest_200_head(o), .body = o.bytes};
+        if (right.head.starts_with("HTTP/1.1 416")) return send(p, std::move(right));
         bool const faulty = !options.applies || options.applies(r);
         bool const close = options.close_each || options.no_length;
-        if (!options.ranges) drop_field(head, "Accept-Ranges");
-        if (options.chunked || options.no_length) drop_field(head, "Content-Length");
-        if (options.chunked) set_field(head, "Transfer-Encoding", "chunked");
-        if (close) set_field(head, "Connection", "close");
-        if (faulty && options.edit_head) options.edit_head(head);
+        if (!options.ranges) drop_field(right.head, "Accept-Ranges");
+        if (options.chunked || options.no_length) drop_field(right.head, "Content-Length");
+        if (options.chunked) set_field(right.head, "Transfer-Encoding", "chunked");
+        if (close) set_field(right.head, "Connection", "close");
+        if (faulty && options.edit_head) options.edit_head(right.head);
 
-        p.send(head);
-        auto const cut = faulty && options.cut_after && *options.cut_after < content.size();
-        if (cut) content = content.substr(0, static_cast<std::size_t>(*options.cut_after));
-        if (options.chunked) {
-            constexpr std::size_t chunk_size = 5000;
-            for (auto rest = content; !rest.empty();) {
-                p.send_body(chunk(rest.substr(0, chunk_size)));
-                rest.remove_prefix(std::min(chunk_size, rest.size()));
-            }
-            if (!cut) p.send("0\r\n\r\n");
-        } else {
-            p.send_body(content);
+        auto const cut = faulty && options.cut_after && *options.cut_after < right.body.size();
+        if (cut) right.body.resize(static_cast<std::size_t>(*options.cut_after));
+        if (cut || close) right.end = cut && options.cut_with_reset ? ending::rst : ending::fin;
+        if (!options.chunked) return send(p, std::move(right));
+
+        constexpr std::size_t chunk_size = 5000;
+        p.send(right.head);
+        for (std::string_view rest{right.body}; !rest.empty();) {
+            p.send_body(chunk(rest.substr(0, chunk_size)));
+            rest.remove_prefix(std::min(chunk_size, rest.size()));
         }
-        if (cut && options.cut_with_reset)
-            p.rst();
-        else if (cut || close)
-            p.fin();
+        send(p, {.head = cut ? "" : "0\r\n\r\n", .end = right.end});
     }
 
     std::shared_ptr<detail::memory_network_state> state_;
 };
 
-} // namespace cleave_test
+} // namespace cleave::testing
