@@ -237,7 +237,7 @@ TEST_CASE("archetypes of a journal and a source are heeded") {
     {
         // The first run meets a server that goes away, and then there is none.
         archetypical a{
-            [&o, rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
+            [rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
                 if (r.index < 4) return rest(p, r);
                 p.rst();
             },
@@ -254,7 +254,7 @@ TEST_CASE("archetypes of a journal and a source are heeded") {
     {
         // To the second one the first URL is forbidden.
         archetypical a{
-            [&o, rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
+            [rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
                 if (r.target == "/fresh") return rest(p, r);
                 p.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
             },

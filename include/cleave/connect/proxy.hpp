@@ -340,7 +340,10 @@ class talking {
         : socket_(s), talk_(std::move(t)), handler_(std::move(h)) {}
 
     static void go_on(self t) {
-        if (t->talk_.over()) return end(std::move(t), t->talk_.result());
+        if (t->talk_.over()) {
+            auto const ec = t->talk_.result();
+            return end(std::move(t), ec);
+        }
         std::string_view const text = t->talk_.to_send();
         if (text.empty()) return wait(std::move(t));
         Socket& socket = t->socket_;
@@ -365,7 +368,10 @@ class talking {
         std::size_t n =
             t->socket_.receive(asio::buffer(bytes), asio::socket_base::message_peek, ec);
         if (ec == asio::error::would_block) return wait(std::move(t));
-        if (ec == asio::error::eof) return end(std::move(t), t->talk_.if_closed());
+        if (ec == asio::error::eof) {
+            ec = t->talk_.if_closed();
+            return end(std::move(t), ec);
+        }
         if (!ec) {
             n = t->talk_.take({bytes.data(), n});
             t->socket_.receive(asio::buffer(bytes, n), 0, ec);
