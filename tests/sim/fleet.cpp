@@ -45,37 +45,37 @@ constexpr nanoseconds away_until = 120s;
 constexpr std::size_t shown = 900; // seconds of it
 
 /// How devices wait.
-enum class way { none, equal, full, retry_after };
+enum class way { none, full, equal, retry_after };
 
-constexpr way ways[] = {way::none, way::equal, way::full, way::retry_after};
+constexpr way ways[] = {way::none, way::full, way::equal, way::retry_after};
 
 char const* name_of(way w) {
     switch (w) {
     case way::none: return "no jitter";
-    case way::equal: return "equal jitter";
-    case way::full: return "full jitter (backoff)";
+    case way::full: return "full jitter";
+    case way::equal: return "equal jitter: backoff";
     case way::retry_after: return "backoff, and Retry-After from the server";
     }
     return "";
 }
 
-/// What `backoff` decides, with another random share of the wait.
+/// What `backoff` decides, but for the random share of its own waits.
 struct jittered {
     cleave::backoff rule;
-    way how = way::full;
+    way how = way::equal;
 
     [[nodiscard]] cleave::renewal decide(cleave::renewal_state const& s) noexcept {
-        cleave::renewal_state asked = s;
-        auto const most = [&] {
-            nanoseconds wait = rule.first;
-            for (std::uint32_t i = 1; i < s.tries && wait < rule.longest; ++i) wait *= 2;
-            return std::min(wait, rule.longest);
-        }();
-        auto const n = static_cast<std::uint64_t>(most.count());
-        // The rule takes a random number modulo `most` + 1 for the wait.
-        if (how == way::none) asked.random = n;
-        if (how == way::equal) asked.random = n / 2 + s.random % (n / 2 + 1);
-        return rule.decide(asked);
+        cleave::renewal r = rule.decide(s);
+        bool const own = r.after > nanoseconds{0} && !s.what.retry_after;
+        if (!own || (how != way::none && how != way::full)) return r;
+        nanoseconds most = rule.first;
+        for (std::uint32_t i = 1; i < s.tries && most < rule.longest; ++i) most *= 2;
+        most = std::min(most, rule.longest);
+        r.after = most;
+        if (how == way::full)
+            r.after = nanoseconds{static_cast<std::int64_t>(
+                s.random % (static_cast<std::uint64_t>(most.count()) + 1))};
+        return r;
     }
 };
 static_assert(cleave::renewal_rule<jittered>);

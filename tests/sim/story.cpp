@@ -612,7 +612,7 @@ class story final : watched_journal::watcher {
             steer_->cancel();
         } else if (name == "paused_for_a_while") {
             steer_->pause();
-            time.after(random_time(100s), [this, steer = *steer_] { steer.resume(); });
+            time.after(random_time(100s), [steer = *steer_] { steer.resume(); });
         } else if (name == "disk_full_for_a_while") {
             run_.disk_fault = true;
             full_until_ = time.now() + random_time(10s);

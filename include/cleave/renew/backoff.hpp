@@ -41,8 +41,12 @@ class retry_tokens {
 
 } // namespace detail
 
-/// Exponential backoff with full jitter: before try n a random time between 0 and
-/// `first * 2^(n-1)`, at most `longest`. A lane that had been delivering goes on at once.
+/// Exponential backoff with equal jitter: before try n a random time between half of and all of
+/// `first * 2^(n-1)`, at most `longest`; behind what a server asked for with `Retry-After`, one
+/// between nothing and all of it. A lane that had been delivering goes on at once.
+///
+/// Of no, full and equal jitter it is the one with which a server that comes back after a minute
+/// meets the fewest attempts, and the lowest peak of them: `cleave-sim --fleet 100000`.
 ///
 /// All lanes share the tokens of one bucket. Once it is empty, each lane that fails is given up, so
 /// that those that cost tries and bring nothing go, and those that bring bytes stay.
@@ -84,7 +88,8 @@ struct backoff {
             return {answer::give_up};
         bool const delivered = s.bytes >= delivering;
         auto wait = std::chrono::nanoseconds{0};
-        if (!delivered) wait = jitter(std::max<std::uint32_t>(s.tries, 1), s.random);
+        if (!delivered)
+            wait = jitter(std::max<std::uint32_t>(s.tries, 1), s.random, !s.what.retry_after);
         if (s.what.retry_after) {
             // In whole seconds: in nanoseconds what a server asks for may not be countable.
             auto const asked = *s.what.retry_after;
@@ -108,14 +113,16 @@ struct backoff {
         return what.code == error::too_many_requests || what.code == error::server_busy ||
                what.code == error::server_error;
     }
-    [[nodiscard]] constexpr std::chrono::nanoseconds jitter(std::uint32_t n,
-                                                            std::uint64_t random) const noexcept {
+    // From half of the wait, or from nothing, up to all of it.
+    [[nodiscard]] constexpr std::chrono::nanoseconds jitter(std::uint32_t n, std::uint64_t random,
+                                                            bool from_half) const noexcept {
         std::chrono::nanoseconds most = std::min(first, longest);
         if (most.count() <= 0) return std::chrono::nanoseconds{0};
         for (std::uint32_t i = 1; i < n && most < longest; ++i)
             most = most > longest / 2 ? longest : most * 2;
-        return std::chrono::nanoseconds{
-            static_cast<std::int64_t>(random % (static_cast<std::uint64_t>(most.count()) + 1))};
+        auto const least = from_half ? most / 2 : std::chrono::nanoseconds{0};
+        auto const choices = static_cast<std::uint64_t>((most - least).count()) + 1;
+        return least + std::chrono::nanoseconds{static_cast<std::int64_t>(random % choices)};
     }
 };
 
