@@ -3,13 +3,14 @@
 #
 # Builds cleave and runs its tests on a Debian 12 that may have nothing yet:
 #
-#     sh tests/run.sh [dev|release|asan|tsan|clang]
+#     sh tests/run.sh [clang|dev|release|asan|tsan]
 #
-# Installs the packages that are missing, and touches nothing when none is.
+# With Clang unless told otherwise, which takes half as long as GCC (dev). Installs the packages that
+# are missing, and touches nothing when none is.
 
 set -eu
 cd "$(dirname "$0")/.."
-preset=${1:-dev}
+preset=${1:-clang}
 
 packages="g++ cmake ninja-build ccache libasio-dev libssl-dev catch2 libbenchmark-dev
     libcli11-dev nlohmann-json3-dev libpugixml-dev nginx-light tinyproxy microsocks faketime
@@ -17,7 +18,7 @@ packages="g++ cmake ninja-build ccache libasio-dev libssl-dev catch2 libbenchmar
 case $preset in
     dev | release | asan | tsan) ;;
     clang | fuzz) packages="$packages clang libclang-rt-14-dev" ;;
-    *) echo "run.sh: no test preset '$preset'; use dev, release, asan, tsan or clang" >&2; exit 2 ;;
+    *) echo "run.sh: no test preset '$preset'; use clang, dev, release, asan or tsan" >&2; exit 2 ;;
 esac
 
 . .ci/packages.sh
