@@ -2666,9 +2666,9 @@ read_content_range(response_head const& head) noexcept {
     if (s.last != max_offset) to += std::to_string(s.last);
     return to;
 }
+/// Of a lease of a range.
 [[nodiscard]] inline std::string asked_for(lease const& asked) {
-    return asked.ranged ? "asked for bytes " + dashed(asked.bytes)
-                        : std::string{"asked for the whole object"};
+    return "asked for bytes " + dashed(asked.bytes);
 }
 [[nodiscard]] inline std::string sizes_differ(std::uint64_t known, std::uint64_t told) {
     return "the size was " + std::to_string(known) + " bytes, and now is " + std::to_string(told);
@@ -2712,13 +2712,12 @@ struct judge {
             refuse(error::size_changed, sizes_differ(*known->size, *size));
             return false;
         }
-        switch (compare_validators(head, *known)) {
-        case agreement::same: return true;
-        case agreement::changed:
+        agreement const found = compare_validators(head, *known);
+        if (found == agreement::same) return true;
+        if (found == agreement::changed)
             refuse(error::object_changed, "the reply carries another ETag or Last-Modified");
-            return false;
-        case agreement::missing: refuse(error::validator_missing, {}); return false;
-        }
+        else
+            refuse(error::validator_missing, {});
         return false;
     }
 
@@ -3926,9 +3925,8 @@ struct even_split {
         std::uint64_t const larger = wanted.size() % count;
         std::uint64_t const offset = at - wanted.first;
         std::uint64_t const in_larger = larger * (size + 1);
+        // With fewer bytes than parts all lie in the larger ones, which have one byte each.
         bool const is_larger = offset < in_larger;
-        // Fewer bytes than parts: the parts behind the larger ones are empty.
-        if (!is_larger && size == 0) return wanted.last;
         std::uint64_t const length = is_larger ? size + 1 : size;
         std::uint64_t const part =
             is_larger ? offset / length : larger + (offset - in_larger) / length;

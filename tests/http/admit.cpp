@@ -298,6 +298,8 @@ TEST_CASE("206 to the first request (A12 to A15)") {
              row{"A13", "Content-Range: bytes 0-1048575/*\r\n", "write [0,1048575], until close"},
              row{"A04", "Content-Range: bytes 1-1048576/5000000\r\n",
                  refused(error::range_mismatch)},
+             row{"A04 of unknown size", "Content-Range: bytes 1-1048576/*\r\n",
+                 refused(error::range_mismatch)},
              row{"A03", "Content-Length: 5\r\n", refused(error::range_missing)},
              row{"longer", "Content-Range: bytes 0-4999999/5000000\r\nContent-Length: 5000000\r\n",
                  "write [0,1048575], length 5000000, size 5000000"},
@@ -510,6 +512,8 @@ TEST_CASE("416 (A18, A19, H01)") {
     CHECK(first("Content-Range: bytes */0\r\nContent-Length: 206\r\n") ==
           "nothing, length 206, size 0");
     CHECK(first("Content-Range: bytes */0\r\nContent-Length: x\r\n") == "nothing, no body, size 0");
+    CHECK(first("Content-Range: bytes */0\r\nTransfer-Encoding: chunked\r\n") ==
+          "nothing, chunked, size 0");
     CHECK(first("Content-Range: bytes */0\r\n", {0, 9}) == "nothing, until close, size 0");
     CHECK(first("Content-Range: bytes */0\r\n", {1, 9}) == refused(error::range_not_satisfiable));
     CHECK(first("Content-Range: bytes */1000000\r\n") == refused(error::range_not_satisfiable));
@@ -527,6 +531,12 @@ TEST_CASE("416 (A18, A19, H01)") {
     CHECK(later("Content-Length: 206\r\n") == refused(error::range_mismatch));
     CHECK(later("Content-Range: bytes 300000-399999/1000000\r\n" + length) ==
           refused(error::range_mismatch));
+    // Of an object whose size nobody has told yet.
+    identity unsized = v1;
+    unsized.size.reset();
+    CHECK(shown(judge(416, "Content-Range: bytes */900000\r\n", victim, &unsized)) ==
+          refused(error::range_mismatch));
+    CHECK(shown(judge(200, length + etag, victim, &unsized)) == refused(error::range_ignored));
     CHECK(shown(judge(416, "Content-Range: bytes */0\r\n", unranged, nullptr)) ==
           refused(error::unexpected_status));
 }

@@ -133,6 +133,12 @@ TEST_CASE("framing by Transfer-Encoding (C01, C03, C08)") {
     }
 }
 
+TEST_CASE("framings of other lengths are other framings") {
+    using framing = cleave::body_framing;
+    CHECK_FALSE(framing{framing::kind::length, 1} == framing{framing::kind::length, 2});
+    CHECK_FALSE(framing{framing::kind::none, 1} == framing{framing::kind::length, 1});
+}
+
 TEST_CASE("replies that have no body, whatever they say (C14)") {
     for (char const* line : {"HTTP/1.1 204 x\r\n", "HTTP/1.1 304 x\r\n"}) {
         check({"Content-Length: 100000\r\n", {}, {}}, line);
@@ -307,6 +313,15 @@ TEST_CASE("a chunk's line and the trailers are bounded (C10, C12)") {
     CHECK(decode("0\r\n" + trailer(4096) + trailer(4106) + "\r\n", 1 << 20).is == state::failed);
     CHECK(decode("0\r\nA: " + std::string(1 << 20, 'x'), 7).is == state::failed);
     CHECK(decode("0\r\n" + std::string(1 << 20, 'x'), 7).consumed < 9000);
+    // Wherever in a trailer the limit is reached, also at its first byte.
+    bool within = true;
+    for (std::size_t n = 4'070; n != 4'110; ++n) {
+        bool const ends =
+            decode("0\r\n" + trailer(4096) + trailer(n) + "A:b\r\n\r\n").is == state::done;
+        CHECK((within || !ends));
+        within = ends;
+    }
+    CHECK_FALSE(within);
     std::string many = "0\r\n";
     for (int i = 0; i < 64; ++i) many += "A:\r\n";
     CHECK(decode(many + "\r\n").is == state::done);

@@ -71,6 +71,7 @@ TEST_CASE("a Content-Range of any other spelling is refused (A14, A15, H03)") {
         INFO(text);
         CHECK_FALSE(parse_content_range(text));
     }
+    CHECK_FALSE(*parse_content_range("bytes 0-1/2") == *parse_content_range("bytes 0-1/*"));
     using namespace std::string_view_literals;
     CHECK_FALSE(parse_content_range("bytes 0-1/2\0"sv));
     CHECK_FALSE(parse_content_range("bytes 0-1\0/2"sv));

@@ -112,6 +112,7 @@ TEST_CASE("status lines that are refused (D01, D04)") {
                              "HTTP/1.1  200 OK",
                              "HTTP/1.1\t200 OK",
                              "HTTP/01.1 200",
+                             "HTTP/x 200",
                              "HTTP/1.10 200",
                              "HTTP/1.1 2 OK",
                              "HTTP/1.1 20 OK",

@@ -250,6 +250,9 @@ TEST_CASE("a state that makes no sense is neither believed nor written") {
     CHECK(wrong([](raw_record& r) { r.url += '\x7f'; }));
     CHECK_FALSE(wrong([](raw_record& r) { r.url += "\x80\xff !~"; }));
 
+    cleave::journal_record const one{1, said_by({})};
+    CHECK_FALSE(one == cleave::journal_record{2, said_by({})});
+
     resume_state unknown = said_by({});
     unknown.identity.size.reset();
     CHECK(encode_record(unknown, 1, any_size).empty());

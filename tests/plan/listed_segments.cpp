@@ -239,6 +239,16 @@ TEST_CASE("a list's segments are cut short by gaps, never joined") {
     }
 }
 
+TEST_CASE("behind its end a list has nothing to say") {
+    listed_segments const p{{0, 9}, {10, 19}};
+    CHECK(p.next({20, 29}, {{0, 29}, 10, 8}) == segment{20, 29});
+    auto const gap = cleave::find_list_fault(std::vector<segment>{{0, 1}, {3, 4}});
+    auto const overlap = cleave::find_list_fault(std::vector<segment>{{0, 1}, {1, 4}});
+    REQUIRE(gap);
+    REQUIRE(overlap);
+    CHECK_FALSE(*gap == *overlap);
+}
+
 TEST_CASE("a list survives a long run of failures") {
     cleave_test::random_source random{31};
     listed_segments const p{{1000, 1000}, {1001, 3999}, {4000, 4009}, {4010, 8999}};

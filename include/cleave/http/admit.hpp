@@ -149,9 +149,9 @@ read_content_range(response_head const& head) noexcept {
     if (s.last != max_offset) to += std::to_string(s.last);
     return to;
 }
+/// Of a lease of a range.
 [[nodiscard]] inline std::string asked_for(lease const& asked) {
-    return asked.ranged ? "asked for bytes " + dashed(asked.bytes)
-                        : std::string{"asked for the whole object"};
+    return "asked for bytes " + dashed(asked.bytes);
 }
 [[nodiscard]] inline std::string sizes_differ(std::uint64_t known, std::uint64_t told) {
     return "the size was " + std::to_string(known) + " bytes, and now is " + std::to_string(told);
@@ -195,13 +195,12 @@ struct judge {
             refuse(error::size_changed, sizes_differ(*known->size, *size));
             return false;
         }
-        switch (compare_validators(head, *known)) {
-        case agreement::same: return true;
-        case agreement::changed:
+        agreement const found = compare_validators(head, *known);
+        if (found == agreement::same) return true;
+        if (found == agreement::changed)
             refuse(error::object_changed, "the reply carries another ETag or Last-Modified");
-            return false;
-        case agreement::missing: refuse(error::validator_missing, {}); return false;
-        }
+        else
+            refuse(error::validator_missing, {});
         return false;
     }
 

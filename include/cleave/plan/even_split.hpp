@@ -31,9 +31,8 @@ struct even_split {
         std::uint64_t const larger = wanted.size() % count;
         std::uint64_t const offset = at - wanted.first;
         std::uint64_t const in_larger = larger * (size + 1);
+        // With fewer bytes than parts all lie in the larger ones, which have one byte each.
         bool const is_larger = offset < in_larger;
-        // Fewer bytes than parts: the parts behind the larger ones are empty.
-        if (!is_larger && size == 0) return wanted.last;
         std::uint64_t const length = is_larger ? size + 1 : size;
         std::uint64_t const part =
             is_larger ? offset / length : larger + (offset - in_larger) / length;
