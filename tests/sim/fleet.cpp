@@ -237,8 +237,9 @@ class scene {
 
 /// Attempts over time, one line for each way, on a logarithmic scale.
 std::string picture(std::vector<load> const& loads, std::uint64_t capacity) {
-    constexpr int width = 800, height = 420, left = 70, bottom = 50, top = 40;
+    constexpr int width = 800, height = 420, left = 70, bottom = 50, top = 56;
     constexpr char const* colours[] = {"#c0392b", "#e08e0b", "#2471a3", "#1e8449"};
+    constexpr int names_at[] = {70, 150, 230, 390};
     std::size_t end = 130;
     std::uint32_t most = 10;
     for (load const& l : loads)
@@ -281,8 +282,8 @@ std::string picture(std::vector<load> const& loads, std::uint64_t capacity) {
             << "\" points=\"";
         for (std::size_t t = 0; t != end; ++t)
             svg << x(static_cast<double>(t)) << ',' << y(loads[i].attempts[t]) << ' ';
-        svg << "\"/>\n<text x=\"" << left + 10 << "\" y=\"" << top + 16 + 16 * static_cast<int>(i)
-            << "\" fill=\"" << colours[i] << "\">" << name_of(ways[i]) << "</text>\n";
+        svg << "\"/>\n<text x=\"" << names_at[i] << "\" y=\"18\" fill=\"" << colours[i] << "\">"
+            << name_of(ways[i]) << "</text>\n";
     }
     svg << "<text x=\"" << left << "\" y=\"" << height - 8
         << "\">attempts to connect, a second</text>\n</svg>\n";
