@@ -127,7 +127,7 @@ TEST_CASE("even_split makes as many parts as there are bytes when more are asked
     CHECK(next_of({max_offset}, {0, max_offset}, {0, max_offset}).first == 0);
 }
 
-TEST_CASE("even_split tiles objects of any size up to 70,000 bytes") {
+TEST_CASE("even_split tiles objects of any size up to 70,000 bytes (H05)") {
     for (std::uint64_t size = 1; size <= 70'000; size += 101)
         for (std::uint64_t parts = 1; parts <= 17; ++parts) {
             CAPTURE(size, parts);
