@@ -178,13 +178,12 @@ class tellers {
 
   private:
     [[nodiscard]] std::uint64_t seed(std::uint64_t i) const {
-        return options_.seeds.empty() ? options_.seed + i
-                                      : seeds_[static_cast<std::size_t>(i)];
+        return options_.seeds.empty() ? options_.seed + i : seeds_[static_cast<std::size_t>(i)];
     }
     [[nodiscard]] bool done() const { return violations_ != 0 && !options_.all; }
     [[nodiscard]] bool out_of_time() const {
-        return options_.seconds && std::chrono::steady_clock::now() - start_ >=
-                                       std::chrono::seconds{*options_.seconds};
+        return options_.seconds &&
+               std::chrono::steady_clock::now() - start_ >= std::chrono::seconds{*options_.seconds};
     }
 
     void work() {
@@ -245,9 +244,10 @@ class tellers {
                       << std::right << std::setw(10) << all_.struck[i] << '\n';
         }
         std::uint64_t const rarest = std::ranges::min(all_.struck);
-        std::cout << std::fixed << std::setprecision(1) << all_.downloads << " downloads, each through "
-                  << all_.fewest_faults << " faults or more; " << all_.faults << " faults of "
-                  << all_.struck.size() << " kinds, the rarest " << rarest << " times\n"
+        std::cout << std::fixed << std::setprecision(1) << all_.downloads
+                  << " downloads, each through " << all_.fewest_faults << " faults or more; "
+                  << all_.faults << " faults of " << all_.struck.size() << " kinds, the rarest "
+                  << rarest << " times\n"
                   << all_.runs << " runs: " << all_.finished << " ended well, " << all_.failed
                   << " with an error, " << all_.crashed << " by a crash; " << all_.requests
                   << " requests, " << all_.bytes << " bytes\n"
@@ -257,7 +257,8 @@ class tellers {
                   << "most memory of a run, beyond twelve times its object: " << all_.memory / 1024
                   << " KiB, doubles included\n"
                   << "trace " << std::hex << all_.hash << std::dec << '\n'
-                  << (violations_ != 0 ? std::to_string(violations_) + " VIOLATIONS\n" : "no violation\n");
+                  << (violations_ != 0 ? std::to_string(violations_) + " VIOLATIONS\n"
+                                       : "no violation\n");
     }
 
     options const& options_;

@@ -80,8 +80,8 @@ inline constexpr std::array world_faults = {
     static std::vector<fault_kind> const all = [] {
         std::vector<fault_kind> kinds;
         for (cleave::testing::server_fault const& f : cleave::testing::server_faults())
-            kinds.push_back({f.row, f.name, strikes::reply,
-                             f.allowed == cleave::testing::harm::end, &f});
+            kinds.push_back(
+                {f.row, f.name, strikes::reply, f.allowed == cleave::testing::harm::end, &f});
         kinds.insert(kinds.end(), world_faults.begin(), world_faults.end());
         std::ranges::stable_sort(kinds, {}, &fault_kind::row);
         return kinds;

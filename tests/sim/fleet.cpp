@@ -132,8 +132,7 @@ class scene {
                            .with_timer<virtual_timers>()
                            .with_background(cleave::same_thread{});
             cleave::async_download(context.get_executor(), std::move(what), counting_sink{},
-                                   std::move(how),
-                                   [&](std::error_code ec, cleave::report const&) {
+                                   std::move(how), [&](std::error_code ec, cleave::report const&) {
                                        --running;
                                        if (ec) ++result_.failed;
                                        last = world::current().now();
@@ -257,18 +256,17 @@ std::string picture(std::vector<load> const& loads, std::uint64_t capacity) {
                    (height - bottom - top);
     };
     std::ostringstream svg;
-    svg << std::fixed << std::setprecision(1) << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 "
-        << width << ' ' << height
+    svg << std::fixed << std::setprecision(1)
+        << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << width << ' ' << height
         << "\" font-family=\"sans-serif\" font-size=\"12\">\n"
            "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
         << "<rect x=\"" << x(60) << "\" y=\"" << top << "\" width=\"" << x(120) - x(60)
         << "\" height=\"" << height - bottom - top << "\" fill=\"#eeeeee\"/>\n<text x=\"" << x(90)
         << "\" y=\"" << top - 8 << "\" text-anchor=\"middle\">the server is away</text>\n";
     for (double n = 1; n <= most; n *= 10)
-        svg << "<line x1=\"" << left << "\" x2=\"" << width - 20 << "\" y1=\"" << y(n)
-            << "\" y2=\"" << y(n) << "\" stroke=\"#dddddd\"/><text x=\"" << left - 6 << "\" y=\""
-            << y(n) + 4 << "\" text-anchor=\"end\">" << static_cast<std::uint64_t>(n)
-            << "</text>\n";
+        svg << "<line x1=\"" << left << "\" x2=\"" << width - 20 << "\" y1=\"" << y(n) << "\" y2=\""
+            << y(n) << "\" stroke=\"#dddddd\"/><text x=\"" << left - 6 << "\" y=\"" << y(n) + 4
+            << "\" text-anchor=\"end\">" << static_cast<std::uint64_t>(n) << "</text>\n";
     for (std::size_t t = 0; t <= end; t += 30)
         svg << "<text x=\"" << x(static_cast<double>(t)) << "\" y=\"" << height - bottom + 18
             << "\" text-anchor=\"middle\">" << t << " s</text>\n";
@@ -293,15 +291,16 @@ std::string picture(std::vector<load> const& loads, std::uint64_t capacity) {
 } // namespace
 
 bool run_fleet(std::uint64_t devices, std::string const& svg) {
-    std::uint64_t const capacity =
-        std::max<std::uint64_t>(1, devices * 2 * 1'000'000'000 /
-                                       static_cast<std::uint64_t>(arrivals.count()));
+    std::uint64_t const capacity = std::max<std::uint64_t>(
+        1, devices * 2 * 1'000'000'000 / static_cast<std::uint64_t>(arrivals.count()));
     std::cout << devices << " devices come within " << arrivals / 1s << " s to a server that lets "
-              << capacity << " begin a second,\nserves each for 20 to 100 s, and is away from second "
+              << capacity
+              << " begin a second,\nserves each for 20 to 100 s, and is away from second "
               << away_from / 1s << " to second " << away_until / 1s << "\n\n"
-              << std::left << std::setw(42) << "they wait" << std::right << std::setw(10) << "attempts"
-              << std::setw(12) << "most a s" << std::setw(14) << "after it's back" << std::setw(10)
-              << "503" << std::setw(12) << "done at s" << std::setw(8) << "failed" << '\n';
+              << std::left << std::setw(42) << "they wait" << std::right << std::setw(10)
+              << "attempts" << std::setw(12) << "most a s" << std::setw(14) << "after it's back"
+              << std::setw(10) << "503" << std::setw(12) << "done at s" << std::setw(8) << "failed"
+              << '\n';
     std::vector<load> loads;
     bool all_well = true;
     for (way const how : ways) {

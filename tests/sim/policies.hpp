@@ -152,7 +152,8 @@ static_assert(cleave::resume_journal<watched_journal>);
 
 /// Asks a function for a fresh request, if there is one.
 struct perhaps_source {
-    std::function<void(cleave::request const&, std::function<void(std::error_code, cleave::request)>)>
+    std::function<void(cleave::request const&,
+                       std::function<void(std::error_code, cleave::request)>)>
         from;
 
     [[nodiscard]] bool available() const noexcept { return from != nullptr; }
@@ -167,13 +168,13 @@ static_assert(cleave::request_source<perhaps_source>);
 class told_observer {
   public:
     struct notes {
-        bool beyond_all = false;      ///< progress beyond the whole
-        bool early_hundred = false;   ///< 100 % before every byte was there
-        bool secret = false;          ///< a line with a secret in it
-        std::uint64_t ended = 0;      ///< calls of `download_ended`
+        bool beyond_all = false;    ///< progress beyond the whole
+        bool early_hundred = false; ///< 100 % before every byte was there
+        bool secret = false;        ///< a line with a secret in it
+        std::uint64_t ended = 0;    ///< calls of `download_ended`
         std::uint64_t pieces_failed = 0;
         std::uint64_t steals = 0;
-        std::uint64_t retries = 0;    ///< attempts that failed, and were followed by another
+        std::uint64_t retries = 0; ///< attempts that failed, and were followed by another
     };
     told_observer(trace& to, notes& n, bool lines) : to_(&to), notes_(&n) {
         if (lines) lines_.emplace(line_checker{&n, &to});

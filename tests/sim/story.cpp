@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// The world of one story, and its judge. Whatever the judge knows it has seen from outside: requests
-// as they arrive, calls of files as they are made, what lies on the disk. It asks the library
-// nothing but how a run ended.
+// The world of one story, and its judge. Whatever the judge knows it has seen from outside:
+// requests as they arrive, calls of files as they are made, what lies on the disk. It asks the
+// library nothing but how a run ended.
 
 #include "story.hpp"
 
@@ -45,6 +45,7 @@ namespace cleave_sim {
 namespace {
 
 using namespace std::chrono_literals;
+using std::chrono::nanoseconds;
 using testing::arrival;
 using testing::memory_disk;
 using testing::memory_file;
@@ -55,7 +56,6 @@ using testing::object;
 using testing::scripted_reply;
 using testing::seen_request;
 using testing::world;
-using std::chrono::nanoseconds;
 
 constexpr auto target = "/data/model.bin";
 constexpr auto partial = "/data/model.bin.part";
@@ -76,7 +76,8 @@ std::uint32_t crc_on(std::uint32_t before, std::string_view bytes) {
         std::array<std::uint32_t, 256> t{};
         for (std::uint32_t i = 0; i != 256; ++i) {
             std::uint32_t c = i;
-            for (int bit = 0; bit != 8; ++bit) c = (c & 1U) != 0 ? (c >> 1U) ^ 0x82f63b78U : c >> 1U;
+            for (int bit = 0; bit != 8; ++bit)
+                c = (c & 1U) != 0 ? (c >> 1U) ^ 0x82f63b78U : c >> 1U;
             t[i] = c;
         }
         return t;
@@ -120,19 +121,19 @@ struct settings {
 
 /// What the checker knows of the run that goes on.
 struct run_notes {
-    std::vector<cleave::segment> asked;  // of the object, by requests of this run
+    std::vector<cleave::segment> asked; // of the object, by requests of this run
     bool asked_all = false;
-    std::set<std::size_t> doubtful;      // connections whose framing was in doubt
-    std::string written;                 // for each byte of the partial, whether it was
-    std::uint64_t rewritten = 0;         // bytes of it, again
+    std::set<std::size_t> doubtful; // connections whose framing was in doubt
+    std::string written;            // for each byte of the partial, whether it was
+    std::uint64_t rewritten = 0;    // bytes of it, again
     std::uint64_t requests = 0;
-    std::uint64_t least_segment = 200;   // that is asked for, in ordinary times
-    std::size_t struck = 0;              // faults
+    std::uint64_t least_segment = 200; // that is asked for, in ordinary times
+    std::size_t struck = 0;            // faults
     bool may_end = false;
-    bool knows = true;                   // the client does, what the object is
-    bool disk_fault = false;             // or a stranger's file where the partial should be
-    bool opened = false;                 // the partial was
-    bool took_over = false;              // there was a partial or a journal before
+    bool knows = true;       // the client does, what the object is
+    bool disk_fault = false; // or a stranger's file where the partial should be
+    bool opened = false;     // the partial was
+    bool took_over = false;  // there was a partial or a journal before
     std::size_t first_version = 0;
     told_observer::notes heard;
 };
@@ -167,7 +168,8 @@ class story final : watched_journal::watcher {
                 continue;
             }
             if (well) break;
-            if (++healed_runs == 3) violation("nothing is wrong any more, and it does not end well");
+            if (++healed_runs == 3)
+                violation("nothing is wrong any more, and it does not end well");
         }
         return finish();
     }
@@ -242,8 +244,8 @@ class story final : watched_journal::watcher {
         });
     }
     [[nodiscard]] static std::string date(std::size_t n) {
-        return "Mon, 0" + std::to_string(1 + n % 9) + " Jan 20" +
-               std::to_string(10 + n / 9 % 13) + " 00:00:00 GMT";
+        return "Mon, 0" + std::to_string(1 + n % 9) + " Jan 20" + std::to_string(10 + n / 9 % 13) +
+               " 00:00:00 GMT";
     }
     [[nodiscard]] object const& now() const noexcept { return versions_.back(); }
 
@@ -256,8 +258,8 @@ class story final : watched_journal::watcher {
             s.least_segment = part;
         }
         if (random_.chance(30)) s.plan.is = cleave::even_split{};
-        std::uint32_t const lanes = 1 + static_cast<std::uint32_t>(random_.below(
-                                            random_.chance(80) ? 4 : 16));
+        std::uint32_t const lanes =
+            1 + static_cast<std::uint32_t>(random_.below(random_.chance(80) ? 4 : 16));
         if (random_.chance(20))
             s.lanes.is = cleave::adaptive_lanes{};
         else
@@ -377,14 +379,10 @@ class story final : watched_journal::watcher {
         std::string window;
         {
             world time;
-            memory_network home{[this](memory_peer& p, seen_request const& r) {
-                                    serve(p, r, true);
-                                },
-                                s.link};
-            memory_network away{[this](memory_peer& p, seen_request const& r) {
-                                    serve(p, r, false);
-                                },
-                                s.link};
+            memory_network home{
+                [this](memory_peer& p, seen_request const& r) { serve(p, r, true); }, s.link};
+            memory_network away{
+                [this](memory_peer& p, seen_request const& r) { serve(p, r, false); }, s.link};
             home.record(false);
             away.record(false);
             home_ = &home;
@@ -414,7 +412,8 @@ class story final : watched_journal::watcher {
                                        cleave::memory_sink{memory}, std::move(how), on_end);
             } else {
                 std::size_t const chunk = static_cast<std::size_t>(1 + random_.below(5'000));
-                std::size_t const room = pieces_ ? static_cast<std::size_t>(piece_size()) / chunk + 1 : 0;
+                std::size_t const room =
+                    pieces_ ? static_cast<std::size_t>(piece_size()) / chunk + 1 : 0;
                 window.resize(chunk * (room + static_cast<std::size_t>(1 + random_.below(20))));
                 auto consume = [&delivered](std::span<std::byte const> bytes) {
                     delivered.append(reinterpret_cast<char const*>(bytes.data()), bytes.size());
@@ -437,7 +436,9 @@ class story final : watched_journal::watcher {
                 5'000'000);
             steps_of_last_run_ = time.steps();
             out_.time += time.now();
-            if (!done && out_.violation.empty()) violation("it hangs, after " + std::to_string(time.now().count()) + " ns and " + std::to_string(time.steps()) + " steps");
+            if (!done && out_.violation.empty())
+                violation("it hangs, after " + std::to_string(time.now().count()) + " ns and " +
+                          std::to_string(time.steps()) + " steps");
             if (time.now() > 6h) violation("it took more than six hours");
             if (crash_) {
                 // Whatever the process still does on its way down, it does not do to the disk.
@@ -464,13 +465,15 @@ class story final : watched_journal::watcher {
             home_ = nullptr;
         }
         out_.requests += run_.requests;
-        auto const taken = static_cast<std::uint64_t>(std::max<std::int64_t>(
-            memory_peak() - held, 0));
+        auto const taken =
+            static_cast<std::uint64_t>(std::max<std::int64_t>(memory_peak() - held, 0));
         std::uint64_t largest = 0;
-        for (object const& o : versions_) largest = std::max<std::uint64_t>(largest, o.bytes.size());
+        for (object const& o : versions_)
+            largest = std::max<std::uint64_t>(largest, o.bytes.size());
         std::uint64_t const beyond = taken - std::min(taken, 12 * largest);
         out_.memory = std::max(out_.memory, beyond);
-        if (beyond > most_memory) violation("it took " + std::to_string(taken) + " bytes of memory");
+        if (beyond > most_memory)
+            violation("it took " + std::to_string(taken) + " bytes of memory");
         if (!out_.violation.empty()) return false;
 
         if (crash_) {
@@ -501,9 +504,7 @@ class story final : watched_journal::watcher {
 
     static constexpr std::uint64_t most_memory = 6 << 20;
 
-    [[nodiscard]] std::uint64_t piece_size() const {
-        return 1 + now().bytes.size() / 7;
-    }
+    [[nodiscard]] std::uint64_t piece_size() const { return 1 + now().bytes.size() / 7; }
 
     // --- faults that strike at a moment
 
@@ -629,7 +630,8 @@ class story final : watched_journal::watcher {
     }
     [[nodiscard]] nanoseconds random_time(nanoseconds most) {
         return nanoseconds{static_cast<std::int64_t>(
-            1'000'000 + random_.below(static_cast<std::uint64_t>(most.count()) >> random_.below(12)))};
+            1'000'000 +
+            random_.below(static_cast<std::uint64_t>(most.count()) >> random_.below(12)))};
     }
 
     void start_second(asio::io_context& context, second_download& second) {
@@ -717,8 +719,8 @@ class story final : watched_journal::watcher {
             if (again != 0)
                 trace_.tell([&] {
                     return "writes again: " + std::to_string(again) + " bytes of [" +
-                           std::to_string(c.offset) + "," +
-                           std::to_string(c.offset + c.size - 1) + "]";
+                           std::to_string(c.offset) + "," + std::to_string(c.offset + c.size - 1) +
+                           "]";
                 });
             std::memset(run_.written.data() + first, 1, n);
         }
@@ -746,8 +748,7 @@ class story final : watched_journal::watcher {
         held_ = state;
         held_of_ = versions_.size() - 1;
         if (run_.disk_fault) return; // a stranger's file may stand there
-        std::string_view const there =
-            durable_ ? disk_.durable_view(partial) : disk_.view(partial);
+        std::string_view const there = durable_ ? disk_.durable_view(partial) : disk_.view(partial);
         for (cleave::checked_segment const& run : state.in_place) {
             if (run.bytes.last < there.size() && crc_of(there, run.bytes) == run.crc) continue;
             violation("the journal claims what is not there" +
@@ -793,7 +794,8 @@ class story final : watched_journal::watcher {
             else if (name == "journal_cut" || name == "partial_cut")
                 bytes.resize(some());
             else if (name == "partial_grown")
-                bytes += random_bytes(random_(), static_cast<std::size_t>(1 + random_.below(9'000)));
+                bytes +=
+                    random_bytes(random_(), static_cast<std::size_t>(1 + random_.below(9'000)));
             else if (name == "journal_is_garbage")
                 bytes = random_bytes(random_(), bytes.size());
             else // of another object: one of the same name, that was there before
@@ -977,7 +979,8 @@ class story final : watched_journal::watcher {
         if (run_.doubtful.contains(id_of(r, home)))
             violation("asked again over a connection whose framing was in doubt");
         if (r.method != "GET" || r.version != "HTTP/1.1") violation("a request of another kind");
-        for (auto const* const once : {"Host", "Range", "If-Range", "Accept-Encoding", "User-Agent"})
+        for (auto const* const once :
+             {"Host", "Range", "If-Range", "Accept-Encoding", "User-Agent"})
             if (r.count(once) > 1)
                 violation("a field came twice in a request: " + std::string{once});
         if (r.count("Host") != 1) violation("a request without Host");
@@ -1010,8 +1013,7 @@ class story final : watched_journal::watcher {
         if (ec) {
             if (!run_.may_end && run_.struck < s.fewest_tries && !leftover_may_end(ec))
                 violation("ended by a fault that it must survive: " + report.failed->message());
-            if (disk_.view(target) != published_)
-                violation("a run that failed changed the target");
+            if (disk_.view(target) != published_) violation("a run that failed changed the target");
             if (!run_.disk_fault && !run_.took_over && !report.kept && sink_ == sink_kind::file &&
                 (disk_.exists(partial) || disk_.exists(journal_file)))
                 violation("a run that keeps nothing left something");
@@ -1025,7 +1027,8 @@ class story final : watched_journal::watcher {
         } else if (sink_ == sink_kind::memory) {
             got = {reinterpret_cast<char const*>(memory.data()), memory.size()};
         }
-        if (!is_version(got, run_.first_version)) violation("done, and it is no version of the object");
+        if (!is_version(got, run_.first_version))
+            violation("done, and it is no version of the object");
         if (report.bytes != got.size()) violation("the report counts other bytes");
         if (expected_.whole && checksum(got) != *expected_.whole)
             violation("done, and it does not have the digest");
@@ -1033,7 +1036,8 @@ class story final : watched_journal::watcher {
         if (sink_ == sink_kind::file) {
             published_ = file;
             // Without a journal nobody knows of one that an earlier run left.
-            if (!run_.disk_fault && (disk_.exists(partial) || (s.journal && disk_.exists(journal_file))))
+            if (!run_.disk_fault &&
+                (disk_.exists(partial) || (s.journal && disk_.exists(journal_file))))
                 violation("something was left beside the target");
             if (!disk_.exists(target)) violation("done, and there is no file");
         }

@@ -96,11 +96,11 @@ TEST_CASE("a server that shifts a range by a byte costs a retry") {
     object const other = object::random(model.bytes.size(), 2, "\"v2\"");
     std::function<std::uint64_t(std::uint64_t)> const below = [](std::uint64_t n) { return n / 2; };
     server_fault const* const fault = find_server_fault("start_shifted");
+    std::string const url = "https://example.org/model.bin";
     bool struck = false;
     rig r{[&](memory_peer& peer, seen_request const& request) {
         scripted_reply reply = honest_reply(request, model);
-        if (!struck)
-            struck = fault->apply(reply, {request, model, other, below, "https://example.org/model.bin", {}});
+        if (!struck) struck = fault->apply(reply, {request, model, other, below, url, {}});
         send(peer, std::move(reply));
     }};
     CHECK(r.update() == "new model, 1 retries");

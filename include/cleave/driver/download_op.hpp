@@ -67,7 +67,7 @@ struct lane_io {
 
     action::receive window; ///< the present grant
     std::uint64_t placed = 0;
-    bool granted = false; ///< the engine has not heard yet how the grant ended
+    bool granted = false;  ///< the engine has not heard yet how the grant ended
     std::uint32_t crc = 0; ///< of what was placed, where there is a journal
     std::uint64_t read = 0;
     std::uint64_t skip_left = 0;
@@ -686,7 +686,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
     }
     void sum_up_from_sink(lane_type& l, std::uint64_t from, std::size_t n, std::error_code& ec) {
-        if (!sum_buffer_) sum_buffer_ = std::make_unique_for_overwrite<std::byte[]>(sum_buffer_size);
+        if (!sum_buffer_)
+            sum_buffer_ = std::make_unique_for_overwrite<std::byte[]>(sum_buffer_size);
         while (n != 0 && !ec) {
             std::span const to{sum_buffer_.get(), std::min(n, sum_buffer_size)};
             sink_.read(from, to, ec);
@@ -942,7 +943,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     template <class F>
     void read_back(segment bytes, std::error_code& ec, F take) {
         if constexpr (Sink::traits.readable) {
-            if (!hash_buffer_) hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
+            if (!hash_buffer_)
+                hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;
             while (rest && !ec) {
                 std::span const to{hash_buffer_.get(),

@@ -67,7 +67,8 @@ class tee_sink {
         if (!ec) second_.check(ec);
     }
     void open(std::optional<std::uint64_t> size, std::error_code& ec) {
-        if (lends == lender::tee && !buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
+        if (lends == lender::tee && !buffer_)
+            buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
         first_.open(size, ec);
         if (!ec) second_.open(size, ec);
     }
