@@ -537,6 +537,34 @@ TEST_CASE("a reply without a length that ends before what was handed on is no en
     CHECK(replies == 3);
 }
 
+TEST_CASE("what was handed on is not forgotten when the server says later that there is less") {
+    object const o = object::random(1'000'000, 18);
+    for (std::size_t const size : {std::size_t{0}, std::size_t{1}, std::size_t{10'000}}) {
+        CAPTURE(size);
+        object less = o;
+        less.bytes.resize(size);
+        std::string head = honest_200_head(o);
+        drop_field(head, "Content-Length");
+        bool again = false;
+        memory_handler const forgetful = [&](memory_peer& p, seen_request const&) {
+            if (std::exchange(again, true)) {
+                p.send(honest_200_head(less));
+                return p.send_body(less.bytes);
+            }
+            p.send(head);
+            p.send_body(std::string_view{o.bytes}.substr(0, 400'000));
+            p.rst();
+        };
+        std::vector<std::byte> storage(64_KiB);
+        in_order to;
+        steered s{forgetful, {.rate = 2'000'000}};
+        s.start(cleave::ordered_sink{storage, 4_KiB, to.consumer()}, s.how());
+        REQUIRE(s.finish());
+        CHECK(s.ec == error::size_changed);
+        CHECK(again);
+    }
+}
+
 TEST_CASE("an ordered sink with a digest hears of the wrong one in the end") {
     object const o = object::random(300'000, 17);
     bool const right = GENERATE(true, false);

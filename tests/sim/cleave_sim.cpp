@@ -254,7 +254,7 @@ class tellers {
                   << "virtual time " << all_.virtual_seconds / 3600 << " hours, real time "
                   << seconds << " s, " << static_cast<double>(all_.downloads) / seconds
                   << " downloads a second\n"
-                  << "most memory of a run, beyond twelve times its object: " << all_.memory / 1024
+                  << "most memory of a run, beyond 24 times its object: " << all_.memory / 1024
                   << " KiB, doubles included\n"
                   << "trace " << std::hex << all_.hash << std::dec << '\n'
                   << (violations_ != 0 ? std::to_string(violations_) + " VIOLATIONS\n"

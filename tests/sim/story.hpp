@@ -30,7 +30,7 @@ struct story_outcome {
     std::uint32_t crashed = 0;
     std::uint64_t requests = 0;
     std::uint64_t bytes = 0;
-    /// The most memory that a run took, the world around it included, beyond twelve times
+    /// The most memory that a run took, the world around it included, beyond 24 times
     /// the object's size.
     std::uint64_t memory = 0;
 };

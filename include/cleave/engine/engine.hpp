@@ -688,6 +688,7 @@ class engine {
         lane& l = lanes_[id];
         // Without ranges a later reply may be the first to tell the size.
         if (auto const size = size_told(a); size && !report_.identity.size) {
+            if (report_.bytes != 0 && *size < reached()) return ends_too_early();
             if (!learn_size(*size)) return;
             ledger_.end_at(wanted_.last);
         }
@@ -713,9 +714,7 @@ class engine {
         } else if (opening || !ranged_) {
             // Nothing is in place yet, unless a sink cannot take back what it has handed on.
             auto const fresh = l.reply_bytes.from(wanted_.first + ledger_.frontier());
-            if (!fresh)
-                return fail(failure::of(error::size_changed, phase::head,
-                                        "it ends before byte " + std::to_string(reached())));
+            if (!fresh) return ends_too_early();
             claim(id, *fresh);
             ledger_.take(*l.left);
             if (!ranged_) keep_only(id);
@@ -724,6 +723,12 @@ class engine {
         } else {
             claim(id, *l.left);
         }
+    }
+
+    // More than it has was handed on already.
+    void ends_too_early() {
+        fail(failure::of(error::size_changed, phase::head,
+                         "it ends before byte " + std::to_string(reached())));
     }
 
     // The lane may bring `bytes`, as far as its reply has them; the rest is owed again.
@@ -2286,7 +2291,7 @@ class engine {
         if (!ended_) {
             if (deadline_) no_later(*deadline_);
             if (progress_at_) no_later(*progress_at_);
-            if (pace_at_ && sink_ready_ && !paused_ && !record_is_due()) no_later(*pace_at_);
+            if (waits_for_pace()) no_later(*pace_at_);
             if (keeps_an_eye()) no_later(tick_at_);
             if (use_until_ && !refreshing_ && asks_first()) no_later(*use_until_);
             if (may_resume() && sink_ready_ && !running_job_ && !winding_up_ &&
@@ -2305,6 +2310,13 @@ class engine {
         if (!first || (timer_at_ && *timer_at_ <= *first)) return;
         timer_at_ = std::max(*first, now_);
         actions_.push_back(action::wait_until{*timer_at_});
+    }
+
+    // Whether a lane waits for the pacer, and not for something else as well, behind which its turn
+    // may be long past.
+    [[nodiscard]] bool waits_for_pace() const noexcept {
+        return pace_at_ && sink_ready_ && !paused_ && !winding_up_ && !record_is_due() &&
+               std::ranges::any_of(lanes_, [this](lane const& l) { return may_receive(l); });
     }
 
     // Whether lanes' rates are worth looking at: there may be something to divide among them.
