@@ -12,6 +12,7 @@
 #include <cleave/base/request.hpp>
 #include <cleave/base/segment.hpp>
 #include <cleave/base/segment_set.hpp>
+#include <cleave/base/standby_memory.hpp>
 #include <cleave/base/units.hpp>
 #include <cleave/base/url.hpp>
 #include <cleave/base/version.hpp>

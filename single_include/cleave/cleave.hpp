@@ -1637,6 +1637,98 @@ class segment_set {
 
 } // namespace cleave
 
+// ---- cleave/base/standby_memory.hpp ----
+
+// Memory that is had beforehand, for handlers that must be posted whatever happens: from a
+// destructor, from a thread that nobody catches exceptions of. Knows no Asio.
+
+#include <atomic>
+#include <memory>
+
+namespace cleave::detail {
+
+/// Two blocks: a strand takes one for the handler, and one for its turn.
+class standby_memory {
+  public:
+    static constexpr std::size_t block_size = 1024;
+
+    /// Null where there is none left, or not as much.
+    [[nodiscard]] void* take(std::size_t n) noexcept {
+        if (n <= block_size)
+            for (auto& b : blocks_)
+                if (!b.taken.exchange(true)) return b.bytes;
+        return nullptr;
+    }
+    /// Whether it was had from here.
+    bool give_back(void* p) noexcept {
+        for (auto& b : blocks_)
+            if (p == b.bytes) {
+                b.taken = false;
+                return true;
+            }
+        return false;
+    }
+
+  private:
+    struct block {
+        alignas(std::max_align_t) std::byte bytes[block_size];
+        std::atomic<bool> taken = false;
+    };
+    std::array<block, 2> blocks_;
+};
+
+/// Allocates with `Allocator`, and from there where that throws. Keeps it.
+template <class Allocator>
+class standby_allocator {
+    using traits = std::allocator_traits<Allocator>;
+
+  public:
+    using value_type = typename traits::value_type;
+    template <class U>
+    struct rebind {
+        using other = standby_allocator<typename traits::template rebind_alloc<U>>;
+    };
+
+    standby_allocator(std::shared_ptr<standby_memory> m, Allocator const& first) noexcept
+        : memory(std::move(m)), first(first) {}
+    template <class Other>
+    standby_allocator(standby_allocator<Other> const& other) noexcept
+        : memory(other.memory), first(other.first) {}
+    [[nodiscard]] value_type* allocate(std::size_t n) {
+        try {
+            return traits::allocate(first, n);
+        } catch (...) {
+            void* const p = memory->take(n * sizeof(value_type));
+            if (p == nullptr) throw;
+            return static_cast<value_type*>(p);
+        }
+    }
+    void deallocate(value_type* p, std::size_t n) noexcept {
+        if (!memory->give_back(p)) traits::deallocate(first, p, n);
+    }
+    template <class Other>
+    bool operator==(standby_allocator<Other> const& other) const noexcept {
+        return memory == other.memory;
+    }
+
+    std::shared_ptr<standby_memory> memory;
+    Allocator first;
+};
+
+/// A function that is posted with it.
+template <class F>
+struct posted_with_standby {
+    using allocator_type = standby_allocator<std::allocator<char>>;
+    [[nodiscard]] allocator_type get_allocator() const noexcept { return {memory, {}}; }
+    void operator()() { f(); }
+    std::shared_ptr<standby_memory> memory;
+    F f;
+};
+template <class F>
+posted_with_standby(std::shared_ptr<standby_memory>, F) -> posted_with_standby<F>;
+
+} // namespace cleave::detail
+
 // ---- cleave/base/units.hpp ----
 
 // Sizes as people write them: 512_KiB, 8_MiB, 1_GiB.
@@ -5228,8 +5320,6 @@ class basic_server_digest {
 #include <openssl/err.h>
 #include <openssl/evp.h>
 
-#include <memory>
-
 namespace cleave {
 
 /// Codes of OpenSSL's error queue, as `ERR_get_error` gives them.
@@ -5770,8 +5860,6 @@ struct ignores_other_events {
 
 // Counts what happens, for whoever wants to read the numbers while the download runs: a status
 // page, another thread.
-
-#include <atomic>
 
 namespace cleave {
 
@@ -7575,18 +7663,26 @@ class tcp_stream {
         connecting(Executor const& ex, url const& u, Handler h)
             : attempt_base(ex, u), handler(std::move(h)) {}
         void abort() noexcept override {
-            this->resolver.cancel();
+            try {
+                this->resolver.cancel();
+            } catch (std::bad_alloc const&) {
+                // Asio wants memory for that. The lookup goes on, for nobody.
+            }
             if (auto const running = this->race.lock()) running->cancel();
             this->layer.reset();
             std::error_code ignored;
             this->socket.close(ignored);
             if (!handler) return;
-            asio::post(this->resolver.get_executor(),
-                       [h = std::move(*std::exchange(handler, std::nullopt))]() mutable {
-                           std::move(h)(make_error_code(asio::error::operation_aborted));
-                       });
+            asio::post(
+                this->resolver.get_executor(),
+                detail::posted_with_standby{
+                    standby, [h = std::move(*std::exchange(handler, std::nullopt))]() mutable {
+                        std::move(h)(make_error_code(asio::error::operation_aborted));
+                    }});
         }
         std::optional<Handler> handler;
+        std::shared_ptr<detail::standby_memory> standby =
+            std::make_shared<detail::standby_memory>();
     };
     template <class Handler>
     using attempt_ptr = std::shared_ptr<connecting<Handler>>;
@@ -7610,11 +7706,15 @@ class tcp_stream {
         };
         auto const flags = asio::ip::resolver_base::numeric_service;
         auto const service = std::to_string(port);
-        if (how_.family == address_family::any)
-            return attempt->resolver.async_resolve(host, service, flags, std::move(done));
-        auto const protocol =
-            how_.family == address_family::ipv4 ? asio::ip::tcp::v4() : asio::ip::tcp::v6();
-        attempt->resolver.async_resolve(protocol, host, service, flags, std::move(done));
+        try {
+            if (how_.family == address_family::any)
+                return attempt->resolver.async_resolve(host, service, flags, std::move(done));
+            auto const protocol =
+                how_.family == address_family::ipv4 ? asio::ip::tcp::v4() : asio::ip::tcp::v6();
+            attempt->resolver.async_resolve(protocol, host, service, flags, std::move(done));
+        } catch (std::system_error const& e) {
+            fail(std::move(attempt), e.code()); // there is no thread to be had
+        }
     }
 
     [[nodiscard]] bool is_wanted(asio::ip::address const& a) const noexcept {
@@ -7682,7 +7782,9 @@ class tcp_stream {
             (void)idle->socket.release();
             to.layer = std::move(idle->layer);
             prepare_socket(to.socket, ec);
-            return to.kept = true;
+            if (!ec) return to.kept = true;
+            to.layer.reset();
+            to.socket.close(ec);
         }
         return false;
     }
@@ -7958,7 +8060,10 @@ class tls_context {
         return tls_ptr<SSL_SESSION>{SSL_SESSION_dup(found->second.get())};
     }
     void keep_ticket(std::string const& origin, SSL_SESSION const* ticket) {
+        // Called from within OpenSSL, which must not find an error of ours.
+        ERR_set_mark();
         tls_ptr<SSL_SESSION> copy{SSL_SESSION_dup(ticket)};
+        ERR_pop_to_mark();
         if (!copy) return;
         std::lock_guard const lock{mutex_};
         if (tickets_.size() == most_tickets) tickets_.erase(tickets_.begin());
@@ -8065,7 +8170,16 @@ class tls_wire {
     /// A BIO over it, to be freed before it; null where there is no memory.
     [[nodiscard]] BIO* make_bio() noexcept {
         // Never freed: a connection may outlive the statics.
-        static BIO_METHOD const* const method = make_method();
+        static std::atomic<BIO_METHOD*> shared = nullptr;
+        BIO_METHOD* method = shared;
+        if (method == nullptr) {
+            // Not made once and for all: where there is no memory now, there may be some later.
+            BIO_METHOD* const made = make_method();
+            if (shared.compare_exchange_strong(method, made))
+                method = made;
+            else
+                BIO_meth_free(made);
+        }
         BIO* const bio = method != nullptr ? BIO_new(method) : nullptr;
         if (bio == nullptr) return nullptr;
         BIO_set_data(bio, this);
@@ -8165,7 +8279,7 @@ class tls_link final : public connection_layer {
         BIO* const bio = ssl_ ? wire_.make_bio() : nullptr;
         if (bio == nullptr) return no_memory;
         SSL_set_bio(ssl_.get(), bio, bio);
-        SSL_set_ex_data(ssl_.get(), 0, this);
+        if (SSL_set_ex_data(ssl_.get(), 0, this) != 1) return no_memory;
         SSL_set_connect_state(ssl_.get());
 
         // The dot of the DNS root stands neither in certificates nor in SNI (RFC 6066, section 3).
@@ -14175,32 +14289,52 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         if (a.what == job::deliver && delivers_later_only && !engine_.verifier().wanted())
             return deliver_later(a);
-        background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
-            event::job_ended ended = self->try_to(a);
-            // The last owner must not be the thread that runs this.
-            auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), a, ended = std::move(ended)]() mutable {
-                // Hashed first; what comes now does not block.
-                if (a.what == job::deliver && delivers_later_only && !ended.failed)
-                    return self->deliver_later(a);
-                self->job_ended(std::move(ended));
+        std::optional<failure> why;
+        try {
+            background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
+                event::job_ended ended = self->try_to(a);
+                // The last owner must not be the thread that runs this.
+                auto strand = self->strand_;
+                auto memory = self->standby_;
+                auto back = [self = std::move(self), a, ended = std::move(ended)]() mutable {
+                    // Hashed first; what comes now does not block.
+                    if (a.what == job::deliver && delivers_later_only && !ended.failed)
+                        return self->deliver_later(a);
+                    self->job_ended(std::move(ended));
+                };
+                // Nobody could catch what is thrown here.
+                asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
             });
-        });
+        } catch (...) {
+            why = failure{code_of_exception(), cause::permanent, phase::setup, 0, std::nullopt, {}};
+        }
+        if (why) refuse(a.what, *std::move(why)); // there is no thread to be had
     }
 
     // What an earlier run left: the journal first, for it tells whether somebody else is at it.
     void recall() {
-        background_.post(executor_, [self = this->shared_from_this()]() mutable {
-            event::recalled e;
-            std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
-            if (ec) e.failed = sink_failure(ec);
-            auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), e = std::move(e)]() mutable {
-                --self->outstanding_;
-                self->tell(std::move(e));
-                self->complete_when_quiet();
+        event::recalled refused;
+        try {
+            background_.post(executor_, [self = this->shared_from_this()]() mutable {
+                event::recalled e;
+                std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
+                if (ec) e.failed = sink_failure(ec);
+                auto strand = self->strand_;
+                auto memory = self->standby_;
+                auto back = [self = std::move(self), e = std::move(e)]() mutable {
+                    --self->outstanding_;
+                    self->tell(std::move(e));
+                    self->complete_when_quiet();
+                };
+                asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
             });
-        });
+            return;
+        } catch (...) {
+            refused.failed =
+                failure{code_of_exception(), cause::permanent, phase::setup, 0, std::nullopt, {}};
+        }
+        --outstanding_;
+        tell(std::move(refused));
     }
 
     [[nodiscard]] std::error_code try_to_recall(std::shared_ptr<resume_state const>& to) {
@@ -14810,6 +14944,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     timer_type timer_;
     std::uint64_t timer_set_ = 0;
 
+    /// For what comes back from a job, one at a time.
+    std::shared_ptr<standby_memory> standby_ = std::make_shared<standby_memory>();
+
     std::size_t outstanding_ = 0; ///< handlers and jobs that are still to come
     bool finishing_ = false;
     bool completed_ = false;
@@ -14830,7 +14967,8 @@ class handler_holder {
     handler_holder& operator=(handler_holder const&) = delete;
     ~handler_holder() {
         if (!result_) return; // the execution context went away first
-        asio::post(work_.get_executor(), final_call{std::move(handler_), *std::move(result_)});
+        asio::post(work_.get_executor(),
+                   final_call{std::move(handler_), *std::move(result_), std::move(standby_)});
     }
 
   protected:
@@ -14839,18 +14977,22 @@ class handler_holder {
         report what;
     };
     struct final_call {
-        using allocator_type = asio::associated_allocator_t<Handler>;
+        using first_allocator = typename std::allocator_traits<
+            asio::associated_allocator_t<Handler>>::template rebind_alloc<char>;
+        using allocator_type = standby_allocator<first_allocator>;
         [[nodiscard]] allocator_type get_allocator() const noexcept {
-            return asio::get_associated_allocator(handler);
+            return {memory, first_allocator(asio::get_associated_allocator(handler))};
         }
         void operator()() { std::move(handler)(result.ec, std::move(result.what)); }
         Handler handler;
         outcome result;
+        std::shared_ptr<standby_memory> memory;
     };
 
     asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> work_;
     Handler handler_;
     std::optional<outcome> result_;
+    std::shared_ptr<standby_memory> standby_ = std::make_shared<standby_memory>();
 };
 
 // A download with the handler that waits for it. The holder comes first, so that it goes last.

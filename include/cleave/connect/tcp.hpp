@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cleave/base/error.hpp>
+#include <cleave/base/exception.hpp>
+#include <cleave/base/standby_memory.hpp>
 #include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/pool.hpp>
@@ -223,18 +225,26 @@ class tcp_stream {
         connecting(Executor const& ex, url const& u, Handler h)
             : attempt_base(ex, u), handler(std::move(h)) {}
         void abort() noexcept override {
-            this->resolver.cancel();
+            try {
+                this->resolver.cancel();
+            } catch (std::bad_alloc const&) {
+                // Asio wants memory for that. The lookup goes on, for nobody.
+            }
             if (auto const running = this->race.lock()) running->cancel();
             this->layer.reset();
             std::error_code ignored;
             this->socket.close(ignored);
             if (!handler) return;
-            asio::post(this->resolver.get_executor(),
-                       [h = std::move(*std::exchange(handler, std::nullopt))]() mutable {
-                           std::move(h)(make_error_code(asio::error::operation_aborted));
-                       });
+            asio::post(
+                this->resolver.get_executor(),
+                detail::posted_with_standby{
+                    standby, [h = std::move(*std::exchange(handler, std::nullopt))]() mutable {
+                        std::move(h)(make_error_code(asio::error::operation_aborted));
+                    }});
         }
         std::optional<Handler> handler;
+        std::shared_ptr<detail::standby_memory> standby =
+            std::make_shared<detail::standby_memory>();
     };
     template <class Handler>
     using attempt_ptr = std::shared_ptr<connecting<Handler>>;
@@ -258,11 +268,15 @@ class tcp_stream {
         };
         auto const flags = asio::ip::resolver_base::numeric_service;
         auto const service = std::to_string(port);
-        if (how_.family == address_family::any)
-            return attempt->resolver.async_resolve(host, service, flags, std::move(done));
-        auto const protocol =
-            how_.family == address_family::ipv4 ? asio::ip::tcp::v4() : asio::ip::tcp::v6();
-        attempt->resolver.async_resolve(protocol, host, service, flags, std::move(done));
+        try {
+            if (how_.family == address_family::any)
+                return attempt->resolver.async_resolve(host, service, flags, std::move(done));
+            auto const protocol =
+                how_.family == address_family::ipv4 ? asio::ip::tcp::v4() : asio::ip::tcp::v6();
+            attempt->resolver.async_resolve(protocol, host, service, flags, std::move(done));
+        } catch (std::system_error const& e) {
+            fail(std::move(attempt), e.code()); // there is no thread to be had
+        }
     }
 
     [[nodiscard]] bool is_wanted(asio::ip::address const& a) const noexcept {
@@ -330,7 +344,9 @@ class tcp_stream {
             (void)idle->socket.release();
             to.layer = std::move(idle->layer);
             prepare_socket(to.socket, ec);
-            return to.kept = true;
+            if (!ec) return to.kept = true;
+            to.layer.reset();
+            to.socket.close(ec);
         }
         return false;
     }

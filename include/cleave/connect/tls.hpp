@@ -282,7 +282,10 @@ class tls_context {
         return tls_ptr<SSL_SESSION>{SSL_SESSION_dup(found->second.get())};
     }
     void keep_ticket(std::string const& origin, SSL_SESSION const* ticket) {
+        // Called from within OpenSSL, which must not find an error of ours.
+        ERR_set_mark();
         tls_ptr<SSL_SESSION> copy{SSL_SESSION_dup(ticket)};
+        ERR_pop_to_mark();
         if (!copy) return;
         std::lock_guard const lock{mutex_};
         if (tickets_.size() == most_tickets) tickets_.erase(tickets_.begin());
@@ -389,7 +392,16 @@ class tls_wire {
     /// A BIO over it, to be freed before it; null where there is no memory.
     [[nodiscard]] BIO* make_bio() noexcept {
         // Never freed: a connection may outlive the statics.
-        static BIO_METHOD const* const method = make_method();
+        static std::atomic<BIO_METHOD*> shared = nullptr;
+        BIO_METHOD* method = shared;
+        if (method == nullptr) {
+            // Not made once and for all: where there is no memory now, there may be some later.
+            BIO_METHOD* const made = make_method();
+            if (shared.compare_exchange_strong(method, made))
+                method = made;
+            else
+                BIO_meth_free(made);
+        }
         BIO* const bio = method != nullptr ? BIO_new(method) : nullptr;
         if (bio == nullptr) return nullptr;
         BIO_set_data(bio, this);
@@ -489,7 +501,7 @@ class tls_link final : public connection_layer {
         BIO* const bio = ssl_ ? wire_.make_bio() : nullptr;
         if (bio == nullptr) return no_memory;
         SSL_set_bio(ssl_.get(), bio, bio);
-        SSL_set_ex_data(ssl_.get(), 0, this);
+        if (SSL_set_ex_data(ssl_.get(), 0, this) != 1) return no_memory;
         SSL_set_connect_state(ssl_.get());
 
         // The dot of the DNS root stands neither in certificates nor in SNI (RFC 6066, section 3).

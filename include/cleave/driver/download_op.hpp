@@ -11,6 +11,7 @@
 #include <cleave/base/failure.hpp>
 #include <cleave/base/request.hpp>
 #include <cleave/base/segment.hpp>
+#include <cleave/base/standby_memory.hpp>
 #include <cleave/connect/concept.hpp>
 #include <cleave/engine/engine.hpp>
 #include <cleave/journal/concept.hpp>
@@ -391,32 +392,52 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         if (a.what == job::deliver && delivers_later_only && !engine_.verifier().wanted())
             return deliver_later(a);
-        background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
-            event::job_ended ended = self->try_to(a);
-            // The last owner must not be the thread that runs this.
-            auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), a, ended = std::move(ended)]() mutable {
-                // Hashed first; what comes now does not block.
-                if (a.what == job::deliver && delivers_later_only && !ended.failed)
-                    return self->deliver_later(a);
-                self->job_ended(std::move(ended));
+        std::optional<failure> why;
+        try {
+            background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
+                event::job_ended ended = self->try_to(a);
+                // The last owner must not be the thread that runs this.
+                auto strand = self->strand_;
+                auto memory = self->standby_;
+                auto back = [self = std::move(self), a, ended = std::move(ended)]() mutable {
+                    // Hashed first; what comes now does not block.
+                    if (a.what == job::deliver && delivers_later_only && !ended.failed)
+                        return self->deliver_later(a);
+                    self->job_ended(std::move(ended));
+                };
+                // Nobody could catch what is thrown here.
+                asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
             });
-        });
+        } catch (...) {
+            why = failure{code_of_exception(), cause::permanent, phase::setup, 0, std::nullopt, {}};
+        }
+        if (why) refuse(a.what, *std::move(why)); // there is no thread to be had
     }
 
     // What an earlier run left: the journal first, for it tells whether somebody else is at it.
     void recall() {
-        background_.post(executor_, [self = this->shared_from_this()]() mutable {
-            event::recalled e;
-            std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
-            if (ec) e.failed = sink_failure(ec);
-            auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), e = std::move(e)]() mutable {
-                --self->outstanding_;
-                self->tell(std::move(e));
-                self->complete_when_quiet();
+        event::recalled refused;
+        try {
+            background_.post(executor_, [self = this->shared_from_this()]() mutable {
+                event::recalled e;
+                std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
+                if (ec) e.failed = sink_failure(ec);
+                auto strand = self->strand_;
+                auto memory = self->standby_;
+                auto back = [self = std::move(self), e = std::move(e)]() mutable {
+                    --self->outstanding_;
+                    self->tell(std::move(e));
+                    self->complete_when_quiet();
+                };
+                asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
             });
-        });
+            return;
+        } catch (...) {
+            refused.failed =
+                failure{code_of_exception(), cause::permanent, phase::setup, 0, std::nullopt, {}};
+        }
+        --outstanding_;
+        tell(std::move(refused));
     }
 
     [[nodiscard]] std::error_code try_to_recall(std::shared_ptr<resume_state const>& to) {
@@ -1026,6 +1047,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     timer_type timer_;
     std::uint64_t timer_set_ = 0;
 
+    /// For what comes back from a job, one at a time.
+    std::shared_ptr<standby_memory> standby_ = std::make_shared<standby_memory>();
+
     std::size_t outstanding_ = 0; ///< handlers and jobs that are still to come
     bool finishing_ = false;
     bool completed_ = false;
@@ -1046,7 +1070,8 @@ class handler_holder {
     handler_holder& operator=(handler_holder const&) = delete;
     ~handler_holder() {
         if (!result_) return; // the execution context went away first
-        asio::post(work_.get_executor(), final_call{std::move(handler_), *std::move(result_)});
+        asio::post(work_.get_executor(),
+                   final_call{std::move(handler_), *std::move(result_), std::move(standby_)});
     }
 
   protected:
@@ -1055,18 +1080,22 @@ class handler_holder {
         report what;
     };
     struct final_call {
-        using allocator_type = asio::associated_allocator_t<Handler>;
+        using first_allocator = typename std::allocator_traits<
+            asio::associated_allocator_t<Handler>>::template rebind_alloc<char>;
+        using allocator_type = standby_allocator<first_allocator>;
         [[nodiscard]] allocator_type get_allocator() const noexcept {
-            return asio::get_associated_allocator(handler);
+            return {memory, first_allocator(asio::get_associated_allocator(handler))};
         }
         void operator()() { std::move(handler)(result.ec, std::move(result.what)); }
         Handler handler;
         outcome result;
+        std::shared_ptr<standby_memory> memory;
     };
 
     asio::executor_work_guard<asio::associated_executor_t<Handler, Executor>> work_;
     Handler handler_;
     std::optional<outcome> result_;
+    std::shared_ptr<standby_memory> standby_ = std::make_shared<standby_memory>();
 };
 
 // A download with the handler that waits for it. The holder comes first, so that it goes last.
