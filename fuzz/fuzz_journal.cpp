@@ -3,6 +3,8 @@
 // Records from any bytes, as they are and sealed with the right head and checksum: what is believed
 // makes sense, is written again as the same bytes, and with less room claims less and nothing else.
 
+#include "input.hpp"
+
 #include <cleave/base/crc32c.hpp>
 #include <cleave/base/segment.hpp>
 #include <cleave/journal/record.hpp>
@@ -10,7 +12,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -18,10 +19,7 @@
 namespace {
 
 using bytes = std::vector<std::byte>;
-
-void require(bool good) {
-    if (!good) std::abort();
-}
+using cleave_fuzz::require;
 
 void put(bytes& to, std::size_t at, std::uint64_t n) {
     for (std::size_t i = 0; i != 4; ++i, n >>= 8U) to[at + i] = static_cast<std::byte>(n & 0xffU);
@@ -54,27 +52,30 @@ void try_record(bytes const& record, std::size_t less_room) {
     auto const read = cleave::decode_record(record);
     auto const within = cleave::decode_record(cleave::record_within(record));
     if (!read) return;
-    require(within == read);
+    require(within == read, "a record gives its own length");
     if (!read->state) {
-        require(cleave::encode_nothing(read->generation) == record);
+        require(cleave::encode_nothing(read->generation) == record,
+                "nothing is written as the same bytes");
         return;
     }
     auto const& state = *read->state;
-    require(makes_sense(state));
-    require(cleave::encode_record(state, read->generation, record.size()) == record);
+    require(makes_sense(state), "what is believed makes sense");
+    require(cleave::encode_record(state, read->generation, record.size()) == record,
+            "a state is written as the same bytes");
 
     less_room %= record.size();
     auto const shorter = cleave::encode_record(state, read->generation, less_room);
-    require(shorter.size() <= less_room);
+    require(shorter.size() <= less_room, "a record keeps within its room");
     if (shorter.empty()) return;
     auto less = cleave::decode_record(shorter);
-    require(less && less->state && less->generation == read->generation);
-    require(less->state->in_place.size() < state.in_place.size());
+    require(less && less->state && less->generation == read->generation,
+            "what is written with less room is read");
+    require(less->state->in_place.size() < state.in_place.size(), "with less room less is claimed");
     require(std::ranges::includes(state.in_place, less->state->in_place, {},
-                                  &cleave::checked_segment::bytes,
-                                  &cleave::checked_segment::bytes));
+                                  &cleave::checked_segment::bytes, &cleave::checked_segment::bytes),
+            "with less room nothing else is claimed");
     less->state->in_place = state.in_place;
-    require(less == read);
+    require(less == read, "with less room all else is the same");
 }
 
 } // namespace

@@ -3,21 +3,20 @@
 // Repr-Digest from any bytes: what is read is read again from what it is written as; more members
 // behind it change it as the rules say, and a broken one takes everything with it.
 
+#include "input.hpp"
+
 #include <cleave/http/repr_digest.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <string_view>
 
 namespace {
 
-void require(bool good) {
-    if (!good) std::abort();
-}
+using cleave_fuzz::require;
 
 std::string base64(std::span<std::byte const> bytes) {
     constexpr std::string_view digits =
@@ -42,26 +41,30 @@ std::string written(cleave::repr_digest const& d) {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(std::uint8_t const* data, std::size_t size) {
-    std::string text(size, '\0');
-    std::copy(data, data + size, text.begin());
+    std::string const text{cleave_fuzz::input{data, size}.rest()};
 
     auto const read = cleave::parse_repr_digest(text);
     if (!read) return 0;
     require(std::all_of(read->bytes.begin() + static_cast<std::ptrdiff_t>(read->view().size()),
-                        read->bytes.end(), [](std::byte b) { return b == std::byte{0}; }));
-    require(cleave::parse_repr_digest(written(*read)) == read);
+                        read->bytes.end(), [](std::byte b) { return b == std::byte{0}; }),
+            "there is nothing behind a digest");
+    require(cleave::parse_repr_digest(written(*read)) == read,
+            "what is written of a digest reads as the same");
     // It stands in the text as it is written, for base64 has one spelling only.
-    require(text.find(written(*read)) != std::string::npos);
+    require(text.find(written(*read)) != std::string::npos, "a digest stands in the text");
 
-    require(cleave::parse_repr_digest(text + ", " + text) == read);
-    require(cleave::parse_repr_digest(" " + text + " ") == read);
-    require(cleave::parse_repr_digest("x=:AA==:;y=\"z\", " + text) == read);
-    require(cleave::parse_repr_digest(text + ", x=:AA==:") == read);
-    require(!cleave::parse_repr_digest(text + ","));
-    require(!cleave::parse_repr_digest(text + ", sha-256=:AA==:"));
+    require(cleave::parse_repr_digest(text + ", " + text) == read, "twice the same is the same");
+    require(cleave::parse_repr_digest(" " + text + " ") == read, "spaces around it do not matter");
+    require(cleave::parse_repr_digest("x=:AA==:;y=\"z\", " + text) == read,
+            "a member before it does not matter");
+    require(cleave::parse_repr_digest(text + ", x=:AA==:") == read,
+            "a member behind it does not matter");
+    require(!cleave::parse_repr_digest(text + ","), "a comma promises a member");
+    require(!cleave::parse_repr_digest(text + ", sha-256=:AA==:"), "a bad digest takes all along");
 
     cleave::repr_digest longest{cleave::repr_digest::algorithm::sha512, {}};
     longest.bytes.fill(std::byte{0x5a});
-    require(cleave::parse_repr_digest(text + ", " + written(longest)) == longest);
+    require(cleave::parse_repr_digest(text + ", " + written(longest)) == longest,
+            "the last counts");
     return 0;
 }
