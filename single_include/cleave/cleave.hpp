@@ -1689,8 +1689,8 @@ class standby_allocator {
         using other = standby_allocator<typename traits::template rebind_alloc<U>>;
     };
 
-    standby_allocator(std::shared_ptr<standby_memory> m, Allocator const& first) noexcept
-        : memory(std::move(m)), first(first) {}
+    standby_allocator(std::shared_ptr<standby_memory> m, Allocator const& a) noexcept
+        : memory(std::move(m)), first(a) {}
     template <class Other>
     standby_allocator(standby_allocator<Other> const& other) noexcept
         : memory(other.memory), first(other.first) {}
