@@ -27,7 +27,7 @@ namespace cleave::testing {
 /// What a download may make of a fault, all else being well. Each includes those before it.
 enum class harm {
     none,  ///< the reply is good as it is: not even a retry is needed
-    retry, ///< asks again, and ends well once the server answers rightly
+    retry, ///< asks again, elsewhere or for all of it, and ends well once the server is right
     end,   ///< may end the download with a named error
 };
 
@@ -572,6 +572,7 @@ inline std::span<server_fault const> of_identity() {
          [](reply& r, context const& c) {
              auto const b = part_of(r, c);
              if (!b || c.other.bytes.size() != c.now.bytes.size()) return false;
+             // What comes of it in one piece is all of the other version, and right.
              r.lies = validators(c.other) == validators(c.now);
              return send_part(r, c.other, *b);
          }},
