@@ -85,8 +85,9 @@ if $merge; then
             if ! basename "$kept" | grep -Eqx '[0-9a-f]{40}'; then cp "$kept" "$fresh"; fi
         done
         # Only places reached count, and not how often: else too many inputs would be kept.
-        "$work/bin/fuzz_$target" -merge=1 -use_counters=0 -max_len="$(longest "$target")" "$fresh" \
-            "fuzz/corpus/$target" "$work/corpus/$target" >"$work/log/$target.merge" 2>&1
+        "$work/bin/fuzz_$target" -set_cover_merge=1 -use_counters=0 \
+            -max_len="$(longest "$target")" "$fresh" "fuzz/corpus/$target" \
+            "$work/corpus/$target" >"$work/log/$target.merge" 2>&1
         rm -rf "fuzz/corpus/$target"
         cp -r "$fresh" "fuzz/corpus/$target"
         chmod 755 "fuzz/corpus/$target"

@@ -35,6 +35,7 @@ namespace {
 
 using cleave::body_framing;
 using cleave_fuzz::require;
+using cleave_fuzz::same_name;
 
 // ---- what a reader makes of a reply ---------------------------------------------------------
 
@@ -365,7 +366,7 @@ std::string lower(std::string_view text) {
 }
 std::size_t count(accepted const& a, std::string_view name) {
     std::size_t n = 0;
-    for (named const& f : a.is.fields) n += lower(f.name) == name;
+    for (named const& f : a.is.fields) n += same_name(f.name, name);
     return n;
 }
 
@@ -380,12 +381,12 @@ struct explanation {
 /// Whether a field is followed by white space, as a peer that keeps it has it.
 bool is_padded(reading const& r, std::string_view name) {
     return std::any_of(r.fields.begin(), r.fields.end(), [&](named const& f) {
-        return lower(f.name) == name && trimmed(f.value) != f.value;
+        return same_name(f.name, name) && trimmed(f.value) != f.value;
     });
 }
 bool has(accepted const& a, std::string_view name) {
     return std::any_of(a.is.fields.begin(), a.is.fields.end(),
-                       [&](named const& f) { return lower(f.name) == name; });
+                       [&](named const& f) { return same_name(f.name, name); });
 }
 
 /// The interim replies before the final one.
@@ -403,7 +404,7 @@ bool any_line(accepted const& a, std::string_view name, Test test) {
     for (std::size_t at = 0; at < a.head.size();) {
         std::size_t const end = a.head.find("\r\n", at);
         std::string_view const text = a.head.substr(at, end - at);
-        if (lower(text.substr(0, text.find(':'))) == name && test(text)) return true;
+        if (same_name(text.substr(0, text.find(':')), name) && test(text)) return true;
         at = end + 2;
     }
     return false;
@@ -494,7 +495,7 @@ constexpr auto explanations = std::to_array<explanation>({
          return count(d.ours, "content-length") > 1 ||
                 (count(d.ours, "content-length") == 1 &&
                  std::any_of(d.ours.is.fields.begin(), d.ours.is.fields.end(), [](named const& f) {
-                     return lower(f.name) == "content-length" &&
+                     return same_name(f.name, "content-length") &&
                             f.value.find(',') != std::string::npos;
                  }));
      }},

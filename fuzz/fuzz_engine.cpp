@@ -141,13 +141,15 @@ class world {
         : in_(input), servers_{.size = in_.chance(95) ? 1 + in_.below(200) : 0,
                                .how = static_cast<tells>(in_.byte() % 4)},
           lanes_(1 + in_.below(5)), is_(shape()),
-          engine_(request_of(), planner(),
-                  wished_lanes{static_cast<std::uint32_t>(lanes_.size()), &wish_},
-                  some_tries{1 + in_.byte() % 4U, in_.chance(50) ? 20ms : 0ms},
+          engine_(request_of(), is_.plan,
+                  wished_lanes{static_cast<std::uint32_t>(lanes_.size()), &wish_}, is_.renewal,
                   told_verifier{is_.verified, is_.pieces}, purse_pacer{&purse_}, observer_,
                   is_.windows, {is_.sink, is_.record, is_.refreshes}),
           sink_(room), ids_(room, no_content) {
         wish_ = static_cast<std::uint32_t>(lanes_.size());
+        // Some other host's bytes; a part that is not there.
+        if (servers_.other[1] || servers_.other[2]) fair_ = false;
+        if (is_.part && is_.part->first >= servers_.size) fair_ = false;
     }
 
     void run() {
@@ -202,6 +204,8 @@ class world {
         std::optional<segment> part;
         std::uint32_t new_versions = 0;
         bool valid_for = false;
+        any_plan plan;
+        some_tries renewal;
     };
 
     settings shape() {
@@ -245,6 +249,13 @@ class world {
                                   .silent = std::chrono::milliseconds{50 + in_.below(200)},
                                   .hedged_percent = 50}};
         s.record = {1 + in_.below(60), std::chrono::milliseconds{200 + 10 * in_.below(200)}};
+        s.renewal.tries = 1 + in_.byte() % 4U;
+        if (in_.chance(50)) s.renewal.wait = 20ms;
+        switch (in_.byte() % 3) {
+        case 0: s.plan.is = cleave::guided{1 + in_.below(50)}; break;
+        case 1: s.plan.is = cleave::even_split{1 + in_.below(8)}; break;
+        default: s.plan.is = cleave::fixed_size{1 + in_.below(50)};
+        }
         return s;
     }
 
@@ -260,13 +271,6 @@ class world {
         if (is_.valid_for) r.valid_for = 60s;
         return r;
     }
-    any_plan planner() {
-        switch (in_.byte() % 3) {
-        case 0: return {cleave::guided{1 + in_.below(50)}};
-        case 1: return {cleave::even_split{1 + in_.below(8)}};
-        default: return {cleave::fixed_size{1 + in_.below(50)}};
-        }
-    }
 
     // ---- what happens -----------------------------------------------------------------------
 
@@ -280,6 +284,8 @@ class world {
         std::size_t const choices = ready_.size() + (job_ ? 1 : 0) + (fresh_due_ ? 1 : 0);
         check_alive();
         if (choices == 0 || what >= 0xc8) {
+            // Time flies, and what was on its way comes late.
+            if (timer_ && choices != 0 && *timer_ > now_) fair_ = false;
             if (timer_) return wake();
             if (paused_ && choices == 0) return pause(false);
             if (choices == 0) return;
@@ -298,8 +304,8 @@ class world {
         case 4: purse_ = in_.below(64); return;
         case 5: return tell(event::rate_changed{in_.below(9)});
         case 6: wish_ = static_cast<std::uint32_t>(in_.below(lanes_.size() + 2)); return;
-        case 7: return tell(event::cancelled{});
-        default: servers_.change();
+        case 7: fair_ = false; return tell(event::cancelled{});
+        default: fair_ = false; servers_.change();
         }
     }
     // From here on nothing goes wrong any more.
@@ -361,6 +367,7 @@ class world {
         l.next = due::nothing;
         std::uint8_t const what = in_.byte();
         if (what >= 0xe0) {
+            fair_ = false;
             constexpr std::array codes{error::name_not_resolved, error::connect_timeout,
                                        error::certificate_expired, error::proxy_refused};
             failure const why = failure::of(codes[what % 4U], phase::connect);
@@ -375,6 +382,7 @@ class world {
         lane_model& l = lanes_[id];
         std::uint8_t const what = in_.byte();
         if (what >= 0xf0) {
+            fair_ = false;
             l.next = due::nothing;
             error const why = what % 2U == 0 ? error::closed_before_reply : error::closed_in_head;
             return tell_after_look(event::lane_failed{id, failure::of(why, phase::head)});
@@ -457,6 +465,7 @@ class world {
                                0,
                                std::nullopt,
                                {}};
+        if (e.failed || e.bytes_left_over) fair_ = false;
         if (e.failed) l.clean = false;
         l.next = due::nothing;
         l.in_place = l.read = 0;
@@ -494,6 +503,7 @@ class world {
         event::job_ended e{.what = what, .failed = {}, .digest = {}};
         bool const fails = how >= 0xf8;
         if (fails) {
+            fair_ = false;
             e.failed = failure{std::make_error_code(std::errc::io_error),
                                cause::storage,
                                phase::sink,
@@ -527,6 +537,7 @@ class world {
     event::recalled recalled(std::uint8_t how) {
         event::recalled e;
         if (how >= 0xf0) {
+            fair_ = false;
             e.failed = failure{std::make_error_code(std::errc::io_error),
                                cause::storage,
                                phase::sink,
@@ -575,6 +586,7 @@ class world {
         event::refreshed e;
         std::uint8_t const how = in_.byte();
         if (how >= 0xe0) {
+            fair_ = false;
             e.failed = failure::of(error::no_fresh_request, phase::setup);
         } else {
             cleave::request r = how % 2U == 0 ? "http://user:secret@a/fresh?token=secret"
@@ -610,6 +622,7 @@ class world {
         l.host = static_cast<std::size_t>(host - hosts.begin());
         l.next = due::connection;
         l.mute = !in_.empty() && in_.chance(3);
+        fair_ = fair_ && !l.mute;
     }
 
     void perform(action::send const& a) {
@@ -632,6 +645,7 @@ class world {
         l.is = servers_.answer(l.request, in_);
         l.head = l.is.head;
         l.mute = l.is.never;
+        fair_ = fair_ && l.is.fair;
         l.judged = false;
         l.at = 0;
         l.next = due::head;
@@ -807,6 +821,7 @@ class world {
             require(r.failed->message().find("secret") == std::string::npos,
                     "a failure holds no secrets");
             require(!published_, "a failure publishes nothing");
+            require(!fair_, "nothing fails where nothing goes wrong");
             return;
         }
         require(published_, "a good end publishes");
@@ -847,6 +862,7 @@ class world {
 
     std::optional<job> job_;
     segment job_bytes_;
+    bool fair_ = true; ///< nothing has gone wrong yet
     bool fresh_due_ = false;
     bool synced_ = false;
     bool published_ = false;

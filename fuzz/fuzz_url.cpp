@@ -30,6 +30,7 @@ namespace {
 
 using cleave::url;
 using cleave_fuzz::require;
+using cleave_fuzz::same_name;
 using state = cleave::response_head_parser::progress::state;
 
 std::string lower(std::string_view text) {
@@ -57,7 +58,7 @@ std::string written(url const& u) {
 
 // ---- a URL that was read --------------------------------------------------------------------
 
-void judge(url const& u) {
+void judge_parts(url const& u) {
     require(u.scheme() == "http" || u.scheme() == "https", "the scheme is one of two");
     require(!u.host().empty() && u.port() != 0, "there is a host and a port");
     require(is_visible(u.host()) && u.host().find_first_of("@/?#\\%[]<>\"'|^`{} ") == u.host().npos,
@@ -70,7 +71,11 @@ void judge(url const& u) {
             "a target is one word");
     require(is_visible(u.userinfo()) && u.userinfo().find_first_of("@/?#\\") == u.userinfo().npos,
             "userinfo ends where it ends");
+}
 
+/// Its parts, and what is made of them.
+void judge(url const& u) {
+    judge_parts(u);
     std::error_code ec;
     require(url::parse(written(u), ec) == u && !ec, "what is written of a URL reads as the same");
     std::string const shown = u.to_string();
@@ -168,9 +173,9 @@ void judge_request(url const& u, std::span<cleave::header const> headers, bool p
         std::optional<std::string_view> to;
         for (std::string_view const line : lines) {
             std::size_t const colon = line.find(':');
-            if (colon == line.npos || line == first || lower(line.substr(0, colon)) != name)
+            if (colon == line.npos || line == first || !same_name(line.substr(0, colon), name))
                 continue;
-            require(!to || (given != nullptr && lower(given->name) == name),
+            require(!to || (given != nullptr && same_name(given->name, name)),
                     "each field stands there once");
             to = line.substr(colon + 2);
         }
@@ -178,7 +183,7 @@ void judge_request(url const& u, std::span<cleave::header const> headers, bool p
     };
     require(value("host") == u.host_field(), "the host is named");
     require(value("range") == "bytes=5-9", "the range is asked for");
-    bool const own = given != nullptr && lower(given->name) == "authorization";
+    bool const own = given != nullptr && same_name(given->name, "authorization");
     if (!own) {
         auto const credentials = value("authorization");
         require(credentials.has_value() == !u.userinfo().empty(),
@@ -250,7 +255,7 @@ void try_reference(url const& base, std::string_view reference) {
     require(to.empty() == static_cast<bool>(ec),
             "a reference leads somewhere, or an error says why");
     if (!ec) {
-        judge(to);
+        judge_parts(to);
         std::string_view const bare = reference.substr(0, reference.find('#'));
         std::size_t const mark = bare.find_first_of(":/?");
         bool const absolute = mark != bare.npos && bare[mark] == ':';
@@ -282,7 +287,7 @@ void try_reference(url const& base, std::string_view reference) {
         require(target.target() == to.target() && same_origin(target, to),
                 "a redirect leads where its Location does");
     else
-        judge(target);
+        judge_parts(target);
     judge_request(target, {}, reference.size() % 2 == 0);
 }
 

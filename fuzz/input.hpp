@@ -23,6 +23,17 @@ inline void require(bool holds, char const* law, char const* file = __builtin_FI
     std::abort();
 }
 
+/// Whether two names are the same but for the case of ASCII letters.
+inline bool same_name(std::string_view a, std::string_view b) noexcept {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i != a.size(); ++i) {
+        if (a[i] == b[i]) continue;
+        char const lower = static_cast<char>(a[i] | 0x20);
+        if (lower != static_cast<char>(b[i] | 0x20) || lower < 'a' || lower > 'z') return false;
+    }
+    return true;
+}
+
 /// Decisions, each of them taken off the front of an input. Behind its end all numbers are 0 and
 /// all texts empty.
 class input {
