@@ -13514,10 +13514,12 @@ class engine {
                 park(id, l.stays);
                 break;
             }
-            if (std::exchange(l.stays, false) && !paused_) {
+            if (l.stays && !paused_) {
                 go_on_with(id, true);
                 break;
             }
+            // Nobody knows how long the pause will be, and servers do not wait.
+            if (l.stays) drop_connection(id);
             // Nobody but the opener asks what the object is.
             if (!identity_known_ || (has_work() && !paused_ && at_work() < wanted_lanes()))
                 connect(id);

@@ -493,6 +493,16 @@ TEST_CASE("a refusal that is all there leaves the connection for the next try") 
     }
 }
 
+TEST_CASE("a connection that was to serve for the next try is closed in a pause") {
+    script s{even_split{2}, 2, {.renewal = {.wait = 1s}}};
+    start_two_lanes(s);
+    s.got(0, 50, true);
+    s.reply(0, head(503, "Content-Length: 4\r\n") + "busy");
+    CHECK(s.pause() == "revoke 1");
+    CHECK(s.wake_until(s.now + 1s, {{}, {0, 1}}) == "close 0");
+    CHECK(s.resume() == "connect 0");
+}
+
 TEST_CASE("when nothing comes any more, one lane finds out for all") {
     script s{even_split{4}, 4, {.renewal = {.tries = 4, .wait = 10s}}};
     s.start();
