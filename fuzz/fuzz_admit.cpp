@@ -120,7 +120,9 @@ bool tells_secrets(std::string_view text) {
     if (begins == text.npos) return text.find("secret") != text.npos;
     std::string_view const authority =
         text.substr(begins + 3, text.find('/', begins + 3) - (begins + 3));
-    return text.find('?') != text.npos || authority.find('@') != authority.npos;
+    std::size_t const query = text.find('?');
+    return authority.find('@') != authority.npos ||
+           (query != text.npos && text.substr(query) != "?...");
 }
 
 void judge_refusal(one_case const& c, cleave::failure const& why) {
