@@ -3667,6 +3667,10 @@ class posix_file {
 #endif
     }
 
+    /// The open file's descriptor, for what the system does with files by itself; -1 where none is
+    /// open.
+    [[nodiscard]] int native_handle() const noexcept { return fd_; }
+
     void write_at(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         while (!from.empty()) {
             if (offset > max_size) {
@@ -6277,6 +6281,11 @@ struct connection_facts {
 /// | `s.read_by_system()` | const: whether `read_some` has the system fill the buffer, and stores |
 /// |                      | nothing there itself, `bool`; only then does it get memory of a sink  |
 /// |                      | that is `system_filled`; `noexcept`                                   |
+/// | `s.native_socket()`  | the descriptor from which the system may take, in place of           |
+/// |                      | `read_some`, what would be read, `int`; -1 where that is not so now, |
+/// |                      | as under TLS; `noexcept`                                             |
+/// | `s.low_water(n)`     | from now on `async_wait` may wait until `n` bytes are there, or the  |
+/// |                      | end; with 1, and on a new connection, until there is any; `noexcept` |
 /// | `s.identify(yes)`    | before `async_connect`: whether it may show who the caller is, such   |
 /// |                      | as a client certificate; not where a redirect or a mirror leads to    |
 /// |                      | another origin than the request's; `noexcept`                         |
@@ -6328,6 +6337,21 @@ template <byte_stream S>
     else
         return false;
 }
+
+/// The socket that the system may take bytes from by itself; -1 where it may not.
+template <byte_stream S>
+[[nodiscard]] int native_socket_of(S& s) noexcept {
+    if constexpr (requires { { s.native_socket() } noexcept -> std::same_as<int>; })
+        return s.native_socket();
+    else
+        return -1;
+}
+
+/// Whether a stream can be told how many bytes are worth waking up for.
+template <class S>
+concept has_low_water = byte_stream<S> && requires(S& s, std::size_t n) {
+    { s.low_water(n) } noexcept;
+};
 
 /// Tells the stream, where it wants to know, whether it may show who the caller is.
 template <byte_stream S>
@@ -7593,6 +7617,7 @@ class tcp_stream {
         kept_ = false;
         proxy_ = nullptr;
         layer_.reset();
+        low_water_ = 1;
         std::error_code ignored;
         socket_.close(ignored);
     }
@@ -7603,6 +7628,16 @@ class tcp_stream {
     [[nodiscard]] bool kept() const noexcept { return kept_; }
 
     [[nodiscard]] bool read_by_system() const noexcept { return true; }
+    [[nodiscard]] int native_socket() noexcept { return socket_.native_handle(); }
+    /// SO_RCVLOWAT (socket(7)).
+    void low_water(std::size_t n) noexcept {
+        if (n == low_water_ || !socket_.is_open()) return;
+        std::error_code ec;
+        asio::socket_base::receive_low_watermark const option{
+            static_cast<int>(std::min<std::size_t>(n, 1 << 30))};
+        socket_.set_option(option, ec);
+        if (!ec) low_water_ = n;
+    }
     [[nodiscard]] connection_facts about() const noexcept {
         return {.handshake = handshake::none, .proxy = proxy_};
     }
@@ -7633,6 +7668,7 @@ class tcp_stream {
     }
     /// Keeps the connection with the layer over it.
     void keep(std::unique_ptr<connection_layer> layer) noexcept {
+        low_water(1);
         if (how_.pool && socket_.is_open()) {
             std::error_code ec;
             socket_handle idle{socket_.release(ec)};
@@ -7804,6 +7840,7 @@ class tcp_stream {
     basic_tcp_connector<Route> how_;
     connection_key key_; // of the origin last connected to, where there is a pool
     proxy_hop const* proxy_ = nullptr;
+    std::size_t low_water_ = 1; // of the present socket
     bool kept_ = false;
 };
 
@@ -8528,6 +8565,9 @@ class tls_stream {
     void identify(bool yes) noexcept { identifies_ = yes; }
     /// Of TLS, OpenSSL fills the buffers.
     [[nodiscard]] bool read_by_system() const noexcept { return !held_; }
+    /// Of what is sent encrypted, which is a little more.
+    void low_water(std::size_t n) noexcept { tcp_.low_water(n); }
+    [[nodiscard]] int native_socket() noexcept { return held_ ? -1 : tcp_.native_socket(); }
     [[nodiscard]] connection_facts about() const noexcept {
         auto facts = tcp_.about();
         if (held_ && !kept()) facts.handshake = held_->link->handshake();
@@ -8754,10 +8794,13 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 /// | `s.keep()`                  | the download failed, but another run may go on: leave what   |
 /// |                             | there is, and nothing under the final name; `noexcept`       |
 ///
-/// and optionally, or with `traits.system_filled`:
+/// and optionally, `write` not so with `traits.system_filled`:
 ///
 /// | expression              | meaning                                                          |
 /// |-------------------------|------------------------------------------------------------------|
+/// | `s.native_file()`       | const: the descriptor of an open file in which `off` is `off`,   |
+/// |                         | `int`: what the system puts there itself is prepared and         |
+/// |                         | committed; -1 where there is none now; `noexcept`                |
 /// | `s.write(off, b, ec)`   | takes `b`, which lies elsewhere, as prepared and committed       |
 /// | `s.bytes_copied()`      | const: bytes it copied in user space so far, `std::uint64_t`     |
 ///
@@ -9208,6 +9251,7 @@ class partial_file {
     [[nodiscard]] bool finished() const noexcept { return has_ == what::finished; }
     [[nodiscard]] std::string const& target() const noexcept { return target_; }
     [[nodiscard]] File* operator->() noexcept { return std::addressof(file_); }
+    [[nodiscard]] File const* operator->() const noexcept { return std::addressof(file_); }
 
   private:
     enum class what { nothing, partial, finished };
@@ -9256,6 +9300,12 @@ class basic_file_sink {
     }
     void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         file_->write_at(offset, from, ec);
+    }
+    [[nodiscard]] int native_file() const noexcept {
+        if constexpr (requires(File const& f) { f.native_handle(); })
+            return file_->native_handle();
+        else
+            return -1;
     }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
         file_->read_at(offset, to, ec);
@@ -11194,6 +11244,8 @@ struct report {
     std::uint64_t bytes_twice = 0;
     /// Body bytes copied in user space: those that came along with heads, or in chunks.
     std::uint64_t bytes_copied = 0;
+    /// Body bytes that went from the socket into the file within the system, never seen here.
+    std::uint64_t bytes_spliced = 0;
     /// Windows handed out to lanes; one event each, however many reads it took.
     std::uint64_t grants = 0;
     /// Reads that brought body bytes straight into the sink's memory.
@@ -11413,6 +11465,15 @@ class engine {
         return same_origin(target_of(id), home_);
     }
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
+    /// Whether it wants to be woken often, to look at how fast the lanes are: there may be something
+    /// to divide among them.
+    [[nodiscard]] bool keeps_an_eye() const noexcept {
+        return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
+               std::ranges::any_of(lanes_, [](lane const& l) {
+                   return l.is == lane::state::receiving ||
+                          (l.is == lane::state::requesting && l.left);
+               });
+    }
     /// Everything that is wanted; its end is a guess until the first reply is accepted.
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
     /// What a journal is to hold now, for `job::record`; of grants that are being filled, what was
@@ -13584,15 +13645,6 @@ class engine {
                std::ranges::any_of(lanes_, [this](lane const& l) { return may_receive(l); });
     }
 
-    // Whether lanes' rates are worth looking at: there may be something to divide among them.
-    [[nodiscard]] bool keeps_an_eye() const noexcept {
-        return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
-               std::ranges::any_of(lanes_, [](lane const& l) {
-                   return l.is == lane::state::receiving ||
-                          (l.is == lane::state::requesting && l.left);
-               });
-    }
-
     // As long as nothing comes, it is looked at less and less often.
     void sample_rates() {
         for (lane& l : lanes_)
@@ -13939,6 +13991,163 @@ struct same_thread {
 // what came of it, and decides nothing. Everything runs on one strand but the blocking jobs, which
 // the engine hands out one at a time.
 
+// ---- cleave/os/splice.hpp ----
+
+// From a socket into a file without a way through the program: splice(2), which Linux has. Knows
+// nothing of what the bytes are, or of who sends them.
+
+namespace cleave {
+
+/// Moves bytes from sockets into files within the system, by way of a pipe of its own, which is
+/// empty between calls: one serves any number of sockets and files, one call at a time. Move-only.
+class splicer {
+  public:
+    splicer() = default;
+    splicer(splicer&& other) noexcept
+        : in_(std::exchange(other.in_, -1)), out_(std::exchange(other.out_, -1)),
+          usable_(std::exchange(other.usable_, false)) {}
+    splicer& operator=(splicer&& other) noexcept {
+        std::swap(in_, other.in_);
+        std::swap(out_, other.out_);
+        std::swap(usable_, other.usable_);
+        return *this;
+    }
+    ~splicer() { close(); }
+
+    /// Whether it is worth a call: no longer once the system had no pipe, or could not do it with a
+    /// socket or a file. Then, and elsewhere than on Linux, the way leads through memory.
+    [[nodiscard]] bool usable() const noexcept { return usable_; }
+
+    /// Moves at least one and at most `n` bytes from a socket, which does not block, to `offset` in
+    /// a file. 0 with `socket_error`: `errc::resource_unavailable_try_again` where nothing is there
+    /// yet, `errc::not_supported` where it cannot be done, and nothing was taken from the socket.
+    /// 0 without any error is the peer's end. With `file_error` what had been taken is lost.
+    std::size_t move(int socket, int file, std::uint64_t offset, std::size_t n,
+                     std::error_code& socket_error, std::error_code& file_error) {
+#if defined(__linux__)
+        if (offset > max_offset - std::min<std::uint64_t>(n, max_offset)) {
+            file_error = std::make_error_code(std::errc::file_too_large);
+            return 0;
+        }
+        if (!open()) {
+            socket_error = std::make_error_code(std::errc::not_supported);
+            return 0;
+        }
+        std::size_t const taken = take(socket, n, socket_error);
+        if (taken != 0) put(file, offset, taken, file_error);
+        return file_error ? 0 : taken;
+#else
+        (void)socket, (void)file, (void)offset, (void)n, (void)file_error;
+        socket_error = std::make_error_code(std::errc::not_supported);
+        return 0;
+#endif
+    }
+
+  private:
+#if defined(__linux__)
+    static constexpr auto max_offset =
+        static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+    // As much as anybody may have without being asked (/proc/sys/fs/pipe-max-size).
+    static constexpr int pipe_size = 1 << 20;
+
+    static std::error_code last_error() noexcept { return {errno, std::system_category()}; }
+
+    [[nodiscard]] bool open() noexcept {
+        if (in_ >= 0 || !usable_) return usable_;
+        int ends[2];
+        usable_ = ::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0;
+        if (!usable_) return false;
+        out_ = ends[0];
+        in_ = ends[1];
+        // A smaller one is slower, and does.
+        (void)::fcntl(in_, F_SETPIPE_SZ, pipe_size);
+        return true;
+    }
+
+    [[nodiscard]] std::size_t take(int socket, std::size_t n, std::error_code& ec) noexcept {
+        for (;;) {
+            auto const taken =
+                ::splice(socket, nullptr, in_, nullptr, n, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+            if (taken >= 0) return static_cast<std::size_t>(taken);
+            if (errno == EINTR) continue;
+            if (errno == EINVAL || errno == ENOSYS) {
+                give_up();
+                ec = std::make_error_code(std::errc::not_supported);
+            } else {
+                ec = last_error();
+            }
+            return 0;
+        }
+    }
+
+    void put(int file, std::uint64_t offset, std::size_t n, std::error_code& ec) {
+        auto at = static_cast<loff_t>(offset);
+        while (n != 0) {
+            auto const put = ::splice(out_, nullptr, file, &at, n, SPLICE_F_MOVE);
+            if (put > 0) {
+                n -= static_cast<std::size_t>(put);
+            } else if (put < 0 && errno == EINTR) {
+                continue;
+            } else {
+                // Not every file can; what is in the pipe goes there all the same.
+                if (put < 0 && errno == EINVAL)
+                    copy(file, at, n, ec);
+                else
+                    ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);
+                give_up();
+                return;
+            }
+        }
+    }
+
+    void copy(int file, loff_t at, std::size_t n, std::error_code& ec) {
+        std::size_t const most = std::min<std::size_t>(n, 64 * 1024);
+        auto const buffer = std::make_unique_for_overwrite<std::byte[]>(most);
+        while (n != 0) {
+            auto const got = ::read(out_, buffer.get(), std::min(n, most));
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) {
+                ec = got < 0 ? last_error() : std::make_error_code(std::errc::io_error);
+                return;
+            }
+            n -= static_cast<std::size_t>(got);
+            for (ssize_t done = 0; done != got;) {
+                auto const put =
+                    ::pwrite(file, buffer.get() + done, static_cast<std::size_t>(got - done),
+                             static_cast<off_t>(at));
+                if (put < 0 && errno == EINTR) continue;
+                if (put <= 0) {
+                    ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);
+                    return;
+                }
+                done += put;
+                at += put;
+            }
+        }
+    }
+#endif
+
+    void give_up() noexcept {
+        usable_ = false;
+        close();
+    }
+    void close() noexcept {
+        if (in_ >= 0) ::close(in_);
+        if (out_ >= 0) ::close(out_);
+        in_ = out_ = -1;
+    }
+
+    int in_ = -1;
+    int out_ = -1;
+#if defined(__linux__)
+    bool usable_ = true;
+#else
+    bool usable_ = false;
+#endif
+};
+
+} // namespace cleave
+
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
@@ -13977,6 +14186,17 @@ struct lane_io {
     chunked_decoder chunks;
     bool chunks_done = false;
     int budget = 0; ///< reads left before other lanes get their turn
+
+    bool drained = false;        ///< there was less to read than there was room for
+    std::size_t last_splice = 0; ///< bytes that the system last moved at a time
+
+    // For how many bytes it is worth waking up.
+    std::uint64_t read_before = 0; ///< for earlier grants
+    instant measured_at{};
+    std::uint64_t measured = 0; ///< bytes read up to then
+    std::uint64_t looked = 0;   ///< the same, when the timer last looked
+    std::size_t low_water = 1;
+    [[nodiscard]] std::uint64_t read_in_all() const noexcept { return read_before + read; }
 
     bool filling = false; ///< a grant is being filled
     bool waiting = false; ///< a handler is out that goes on with it
@@ -14017,6 +14237,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using lane_type = lane_io<stream_type>;
 
     static_assert(byte_connector<connector_type, strand_type>);
+
+    // Whether the system itself can put bytes into the sink.
+    static constexpr bool is_file = requires(Sink const& s) { s.native_file(); };
 
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
@@ -14244,7 +14467,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         l.window = a;
         l.placed = 0;
         l.crc = 0;
-        l.read = 0;
+        l.read_before += std::exchange(l.read, 0);
         windows_[a.lane] = {};
         l.granted = true;
         if (a.first) {
@@ -14257,6 +14480,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.chunks_done = false;
         }
         l.filling = true;
+        l.last_splice = 0;
         receive(a.lane);
     }
 
@@ -14277,7 +14501,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.stream.close();
         l.pending = {};
         l.decoded = {};
-        l.filling = l.waiting = false;
+        l.filling = l.waiting = l.drained = false;
+        l.low_water = 1;
     }
 
     void perform(action::run const& a) {
@@ -14446,6 +14671,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void wake() {
         look_at_lanes();
+        lower_water();
         tell(event::woke{windows_});
     }
     void look_at_lanes() noexcept {
@@ -14476,6 +14702,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code ec;
         auto const n = l.stream.read_some(std::as_writable_bytes(std::span{l.head_buffer}), ec);
         if (would_block(ec)) {
+            set_low_water(l.stream, 1);
             l.stream.async_wait(for_lane(id, [](download_op& op, lane_id i, std::error_code e) {
                 if (e) return op.lane_failed(i, e, phase::head);
                 op.read_head(i);
@@ -14498,6 +14725,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (l.waiting || !l.filling) return;
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
+            // Another look would most likely find nothing.
+            if (std::exchange(l.drained, false)) return wait_for_bytes(id);
+            if (is_not_worth_filling(l)) return grant_ended(id, {.revoked = true});
             if (l.budget-- <= 0) return take_turns(id);
             bool const direct = fills_directly(l) && l.framing.is != body_framing::kind::chunked &&
                                 l.skip_left == 0 && l.placed != l.window.grant.size();
@@ -14527,6 +14757,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void wait_for_bytes(lane_id id) {
+        if constexpr (has_low_water<stream_type>) {
+            lane_type& l = lanes_[id];
+            // What never comes is not to be waited for.
+            std::size_t const worth = worth_waking(l);
+            l.stream.low_water(2 * std::uint64_t{worth} > l.body_left ? 1 : worth);
+        }
         lanes_[id].waiting = true;
         lanes_[id].stream.async_wait(
             for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
@@ -14537,6 +14773,40 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 // Without a grant the next read will find out.
                 if (l.filling) op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
             }));
+    }
+
+    // As much as comes in a few milliseconds: to wait for that costs next to no time, and saves
+    // most of what waking up costs. Only where the timer soon sees that it does not come.
+    [[nodiscard]] std::size_t worth_waking(lane_type& l) const noexcept {
+        if (l.framing.is != body_framing::kind::length || !engine_.keeps_an_eye()) return 1;
+        instant const at = now();
+        if (instant const took = at - l.measured_at; took >= measured_for) {
+            auto const bytes = l.read_in_all() - l.measured;
+            auto const expected = static_cast<std::uint64_t>(
+                static_cast<double>(bytes) / static_cast<double>(took.count()) *
+                static_cast<double>(instant{measured_for}.count()));
+            l.low_water = expected < least_low_water
+                              ? 1
+                              : clamp(std::min(std::bit_floor(expected), most_low_water));
+            l.measured_at = at;
+            l.measured = l.read_in_all();
+        }
+        return l.low_water;
+    }
+    // Few bytes have come since: what is there already is to be read.
+    void lower_water() noexcept {
+        if constexpr (has_low_water<stream_type>) {
+            for (lane_type& l : lanes_) {
+                if (l.low_water > 1 && l.read_in_all() - l.looked < l.low_water) {
+                    l.low_water = 1;
+                    l.stream.low_water(1);
+                }
+                l.looked = l.read_in_all();
+            }
+        }
+    }
+    static void set_low_water(stream_type& s, std::size_t n) noexcept {
+        if constexpr (has_low_water<stream_type>) s.low_water(n);
     }
 
     // A lane with a fast server must not keep the others from theirs.
@@ -14574,6 +14844,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void read_into_sink(lane_type& l, std::error_code& ec, std::error_code& sink_error) {
         std::uint64_t n = l.window.grant.size() - l.placed;
         if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
+        if (splice_into_sink(l, clamp(n), ec, sink_error)) return;
         std::span<std::byte> const to = sink_.prepare(offset_in_sink(l), clamp(n), sink_error);
         if (sink_error) {
             // No room may just mean that there is no more: a body that ends with its connection has
@@ -14587,10 +14858,55 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::size_t const got = l.stream.read_some(to, ec);
         if (got == 0) return;
         ++reads_;
+        l.drained = got != to.size() && native_socket_of(l.stream) >= 0;
         sink_.commit(offset_in_sink(l), got, sink_error);
         if (!sink_error) sum_up(l, to.first(got), sink_error);
         if (!sink_error) place(l, got);
         l.read += got;
+    }
+
+    // From the socket into the sink's file within the system; false where that cannot be done.
+    [[nodiscard]] bool splice_into_sink(lane_type& l, std::size_t n, std::error_code& ec,
+                                        std::error_code& sink_error) {
+        if constexpr (is_file) {
+            if (!splicer_.usable()) return false;
+            int const socket = native_socket_of(l.stream);
+            int const file = sink_.native_file();
+            if (socket < 0 || file < 0) return false;
+            std::uint64_t const at = offset_in_sink(l);
+            std::size_t const got = splicer_.move(socket, file, at, n, ec, sink_error);
+            if (ec == std::errc::not_supported) {
+                ec.clear();
+                return false;
+            }
+            if (got == 0) {
+                if (ec == std::errc::resource_unavailable_try_again)
+                    ec = asio::error::would_block;
+                else if (!ec && !sink_error)
+                    ec = asio::error::eof;
+                return true;
+            }
+            ++reads_;
+            bytes_spliced_ += got;
+            l.last_splice = got;
+            // Or else the pipe was full; then, where many bytes come, more of them come at once.
+            l.drained = got < n && (got < least_full_pipe || l.low_water > 1);
+            if (keeps_) sum_up_from_sink(l, at, got, sink_error);
+            if (!sink_error) place(l, got);
+            l.read += got;
+            return true;
+        } else {
+            return false;
+        }
+    }
+
+    // A few bytes at the end of a grant are better moved together with those of the next one.
+    [[nodiscard]] static bool is_not_worth_filling(lane_type const& l) noexcept {
+        if constexpr (is_file)
+            return !l.window.last && l.placed != 0 &&
+                   l.window.grant.size() - l.placed < l.last_splice / 8;
+        else
+            return false;
     }
 
     // Takes bytes that were just committed into the lane's checksum.
@@ -14894,6 +15210,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         report result = std::move(engine_.report());
         result.reads = reads_;
         result.bytes_copied = bytes_copied_;
+        result.bytes_spliced = bytes_spliced_;
         if constexpr (requires(Sink const& s) { s.bytes_copied(); })
             result.bytes_copied += sink_.bytes_copied();
         result.bytes_twice += bytes_dropped_;
@@ -14911,6 +15228,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     static constexpr int reads_in_a_row = 16;
+    static constexpr std::size_t least_full_pipe = 256 * 1024;
+    static constexpr auto measured_for = std::chrono::milliseconds{4};
+    static constexpr std::uint64_t least_low_water = 64 * 1024;
+    static constexpr std::uint64_t most_low_water = 1024 * 1024;
     static constexpr std::size_t staging_size = 64 * 1024;
     static constexpr std::size_t hash_buffer_size = 256 * 1024;
     static constexpr std::size_t sum_buffer_size = 64 * 1024;
@@ -14937,6 +15258,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     bool journal_holds_ = false; ///< it may claim something
     resume_state snapshot_;      ///< for the job that is under way
     std::unique_ptr<std::byte[]> sum_buffer_;
+    splicer splicer_;
 
     std::vector<lane_type> lanes_;
     std::vector<event::lane_window> windows_;
@@ -14955,6 +15277,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     std::uint64_t reads_ = 0;
     std::uint64_t bytes_copied_ = 0;
+    std::uint64_t bytes_spliced_ = 0;
     std::uint64_t bytes_dropped_ = 0;
 };
 

@@ -509,6 +509,54 @@ TEST_CASE("tcp_stream: connects again while the old handler is out") {
     CHECK(c.speaks_with(far));
 }
 
+TEST_CASE("tcp_stream: below the low-water mark nobody is woken, but for the end") {
+    loopback_listener listener;
+    connection_pool pool;
+    client c{{pool}};
+    REQUIRE_FALSE(c.connect(listener.url()));
+    auto far = listener.accept();
+    error_code ec;
+    bool woken = false;
+    c.stream.low_water(1000);
+    far.write(std::string(999, 'x'));
+    std::array<char, 1000> there;
+    REQUIRE(::recv(c.stream.native_socket(), there.data(), there.size(), MSG_PEEK) == 999);
+    c.stream.async_wait([&](error_code e) {
+        ec = e;
+        woken = true;
+    });
+    c.context.restart();
+    c.context.poll();
+    CHECK_FALSE(woken);
+    SECTION("the last byte wakes") {
+        far.write("x");
+        run(c.context);
+    }
+    SECTION("a lower mark wakes") {
+        c.stream.low_water(1);
+        run(c.context);
+    }
+    SECTION("the end wakes") {
+        far.close();
+        run(c.context);
+    }
+    CHECK(woken);
+    CHECK_FALSE(ec);
+    CHECK(c.read(2000, ec).size() >= 999);
+
+    // Whoever has the connection next knows nothing of it.
+    if (c.read(1, ec).empty() && ec != asio::error::would_block) return;
+    c.stream.low_water(1000);
+    c.stream.keep();
+    REQUIRE_FALSE(c.connect(listener.url()));
+    REQUIRE(c.stream.kept());
+    CHECK(c.speaks_with(far));
+    c.stream.close();
+    REQUIRE_FALSE(c.connect(listener.url()));
+    auto another = listener.accept();
+    CHECK(c.speaks_with(another));
+}
+
 TEST_CASE("tcp_stream: keeping without a pool is closing") {
     loopback_listener listener;
     client c;

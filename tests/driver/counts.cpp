@@ -5,8 +5,10 @@
 #include <support/catch.hpp>
 
 #include <laws/count_allocations.hpp>
+#include <support/digest.hpp>
 #include <support/fault_server.hpp>
 #include <support/fetch.hpp>
+#include <support/temp_dir.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -87,6 +89,48 @@ TEST_CASE("the only body bytes copied are those that came along with heads") {
         CHECK(std::memcmp(memory.data(), o.bytes.data(), o.bytes.size()) == 0);
         CHECK(report.bytes_copied == along);
     }
+}
+
+TEST_CASE("from a plain connection into a file, bodies are not seen") {
+    object const o = object::random(3'000'000, 24);
+    temp_dir const dir;
+    std::error_code ec;
+    auto const file = (dir / "o").string();
+    auto const how = [] {
+        return cleave::policies<>{}
+            .with_plan(cleave::fixed_size{700'000})
+            .with_lanes(cleave::fixed_lanes{3});
+    };
+    fault_server server{honest(o)};
+    SECTION("as it comes, with its journal") {
+        auto const r = cleave::download(server.url("/r"), file, how(), ec);
+        CHECK_FALSE(ec);
+        CHECK(r.bytes_spliced >= o.bytes.size() - r.requests * 2048);
+        CHECK(r.bytes_spliced <= o.bytes.size());
+        CHECK(r.bytes_copied == 0);
+    }
+    SECTION("without") {
+        auto const r =
+            cleave::download(server.url("/r"), file, how().with_journal(cleave::no_journal{}), ec);
+        CHECK_FALSE(ec);
+        CHECK(r.bytes_spliced >= o.bytes.size() - r.requests * 2048);
+    }
+    SECTION("where its digest is wanted, they are read again") {
+        auto const r = cleave::download(server.url("/r"), file,
+                                        how().with_verify(cleave::sha256(sha256_hex(o.bytes))), ec);
+        CHECK_FALSE(ec);
+        CHECK(r.digest_verified);
+        CHECK(r.bytes_spliced >= o.bytes.size() - r.requests * 2048);
+    }
+    SECTION("not in chunks, where framing stands between them") {
+        honest_options options;
+        options.chunked = true;
+        fault_server chunks{honest(o, options)};
+        auto const r = cleave::download(chunks.url("/r"), file, how(), ec);
+        CHECK_FALSE(ec);
+        CHECK(r.bytes_spliced == 0);
+    }
+    CHECK(read_file(file) == o.bytes);
 }
 
 TEST_CASE("chunked bodies are copied once, and counted") {

@@ -216,6 +216,33 @@ TEST_CASE("an hour of servers that fall silent is outlived") {
     }
 }
 
+TEST_CASE("where many bytes come, lanes wake up for many; what comes last is seen all the same") {
+    object const o = object::random(40 << 20, 5);
+    // The first lane's server falls silent for good, with less on the way than the lane waits for.
+    constexpr std::uint64_t until = (12 << 20) + 12'345;
+    bool first = true;
+    simulation s{[&](memory_peer& p, seen_request const& r) {
+                     auto const [from, to] = r.range().value();
+                     p.send(honest_206_head(o, from, to));
+                     bool const stalls = from == 0 && std::exchange(first, false);
+                     p.send_body(body(o, from, to).substr(0, stalls ? until : to - from + 1));
+                     if (stalls) p.stall_for_ever();
+                 },
+                 {.rate = 200'000'000, .window = 8 << 20}};
+    settings how;
+    how.segment_size = 20 << 20;
+    how.lanes = 2;
+    REQUIRE(s.run(how));
+    CHECK_FALSE(s.ec);
+    CHECK_FALSE(first);
+    CHECK((s.disk.bytes(name) == o.bytes));
+    // Each byte was sent once: none of them was left lying.
+    CHECK(s.network.body_bytes_sent() == o.bytes.size());
+    CHECK(s.report.bytes_twice == 0);
+    // They come in pieces of 16 KiB.
+    CHECK(s.report.reads < o.bytes.size() / (16 << 10) / 4);
+}
+
 TEST_CASE("each step has its own timeout, kept to the nanosecond") {
     object const o = object::random(100'000, 4);
     settings how{.renewal = no_second_try};

@@ -214,6 +214,24 @@ ssize_t __wrap_pwrite(int f, void const* from, size_t n, off_t at) {
     return -1;
 }
 
+ssize_t __real_splice(int, loff_t*, int, loff_t*, size_t, unsigned);
+ssize_t __wrap_splice(int, loff_t*, int, loff_t*, size_t, unsigned);
+ssize_t __wrap_splice(int in, loff_t* from, int out, loff_t* to, size_t n, unsigned flags) {
+    // From a socket it is another way to receive.
+    if (to == nullptr) {
+        int const error = next(call::recv_);
+        if (error == goes_well) return __real_splice(in, from, out, to, n, flags);
+        if (error == half) return __real_splice(in, from, out, to, half_of(n), flags);
+        say_why(call::recv_, error);
+        return -1;
+    }
+    int const error = next(call::splice_);
+    if (error == goes_well) return __real_splice(in, from, out, to, n, flags);
+    if (error == half) return __real_splice(in, from, out, to, half_of(n), flags);
+    say_why(call::splice_, error);
+    return -1;
+}
+
 ssize_t __real_pread(int, void*, size_t, off_t);
 ssize_t __wrap_pread(int, void*, size_t, off_t);
 ssize_t __wrap_pread(int f, void* to, size_t n, off_t at) {

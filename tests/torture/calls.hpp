@@ -67,6 +67,7 @@ inline constexpr int half = -1;
     CALL(system, int, epoll_create1, (int f), (f), -1, EMFILE, ENFILE, ENOMEM)                     \
     OWN(system, epoll_ctl, ENOMEM, ENOSPC)                                                         \
     CALL(system, int, epoll_wait, (int p, epoll_event* e, int n, int t), (p, e, n, t), -1, EINTR)  \
+    CALL(system, int, pipe2, (int* e, int f), (e, f), -1, EMFILE, ENFILE, ENOMEM)                  \
     CALL(system, int, eventfd, (unsigned v, int f), (v, f), -1, EMFILE, ENFILE, ENOMEM)            \
     CALL(system, int, timerfd_create, (clockid_t c, int f), (c, f), -1, EMFILE, ENFILE, ENOMEM)    \
     OWN(system, pthread_create, EAGAIN)                                                            \
@@ -83,6 +84,7 @@ inline constexpr int half = -1;
          EOPNOTSUPP, EINTR)                                                                        \
     CALL(file, int, ftruncate, (int f, off_t n), (f, n), -1, EIO, ENOSPC, EINTR)                   \
     OWN(file, pwrite, half, ENOSPC, EIO, EDQUOT, EINTR)                                            \
+    OWN(file, splice, half, ENOSPC, EIO, EINVAL, EINTR)                                            \
     OWN(file, pread, half, EIO, ENOMEM, EINTR)                                                     \
     OWN(file, fsync, EIO, ENOSPC, EDQUOT, EINTR)                                                   \
     CALL(file, int, rename, (char const* a, char const* b), (a, b), -1, EIO, ENOSPC, EACCES)       \

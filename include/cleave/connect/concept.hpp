@@ -58,6 +58,11 @@ struct connection_facts {
 /// | `s.read_by_system()` | const: whether `read_some` has the system fill the buffer, and stores |
 /// |                      | nothing there itself, `bool`; only then does it get memory of a sink  |
 /// |                      | that is `system_filled`; `noexcept`                                   |
+/// | `s.native_socket()`  | the descriptor from which the system may take, in place of           |
+/// |                      | `read_some`, what would be read, `int`; -1 where that is not so now, |
+/// |                      | as under TLS; `noexcept`                                             |
+/// | `s.low_water(n)`     | from now on `async_wait` may wait until `n` bytes are there, or the  |
+/// |                      | end; with 1, and on a new connection, until there is any; `noexcept` |
 /// | `s.identify(yes)`    | before `async_connect`: whether it may show who the caller is, such   |
 /// |                      | as a client certificate; not where a redirect or a mirror leads to    |
 /// |                      | another origin than the request's; `noexcept`                         |
@@ -109,6 +114,21 @@ template <byte_stream S>
     else
         return false;
 }
+
+/// The socket that the system may take bytes from by itself; -1 where it may not.
+template <byte_stream S>
+[[nodiscard]] int native_socket_of(S& s) noexcept {
+    if constexpr (requires { { s.native_socket() } noexcept -> std::same_as<int>; })
+        return s.native_socket();
+    else
+        return -1;
+}
+
+/// Whether a stream can be told how many bytes are worth waking up for.
+template <class S>
+concept has_low_water = byte_stream<S> && requires(S& s, std::size_t n) {
+    { s.low_water(n) } noexcept;
+};
 
 /// Tells the stream, where it wants to know, whether it may show who the caller is.
 template <byte_stream S>

@@ -155,6 +155,7 @@ class tcp_stream {
         kept_ = false;
         proxy_ = nullptr;
         layer_.reset();
+        low_water_ = 1;
         std::error_code ignored;
         socket_.close(ignored);
     }
@@ -165,6 +166,16 @@ class tcp_stream {
     [[nodiscard]] bool kept() const noexcept { return kept_; }
 
     [[nodiscard]] bool read_by_system() const noexcept { return true; }
+    [[nodiscard]] int native_socket() noexcept { return socket_.native_handle(); }
+    /// SO_RCVLOWAT (socket(7)).
+    void low_water(std::size_t n) noexcept {
+        if (n == low_water_ || !socket_.is_open()) return;
+        std::error_code ec;
+        asio::socket_base::receive_low_watermark const option{
+            static_cast<int>(std::min<std::size_t>(n, 1 << 30))};
+        socket_.set_option(option, ec);
+        if (!ec) low_water_ = n;
+    }
     [[nodiscard]] connection_facts about() const noexcept {
         return {.handshake = handshake::none, .proxy = proxy_};
     }
@@ -195,6 +206,7 @@ class tcp_stream {
     }
     /// Keeps the connection with the layer over it.
     void keep(std::unique_ptr<connection_layer> layer) noexcept {
+        low_water(1);
         if (how_.pool && socket_.is_open()) {
             std::error_code ec;
             socket_handle idle{socket_.release(ec)};
@@ -366,6 +378,7 @@ class tcp_stream {
     basic_tcp_connector<Route> how_;
     connection_key key_; // of the origin last connected to, where there is a pool
     proxy_hop const* proxy_ = nullptr;
+    std::size_t low_water_ = 1; // of the present socket
     bool kept_ = false;
 };
 

@@ -750,6 +750,9 @@ class tls_stream {
     void identify(bool yes) noexcept { identifies_ = yes; }
     /// Of TLS, OpenSSL fills the buffers.
     [[nodiscard]] bool read_by_system() const noexcept { return !held_; }
+    /// Of what is sent encrypted, which is a little more.
+    void low_water(std::size_t n) noexcept { tcp_.low_water(n); }
+    [[nodiscard]] int native_socket() noexcept { return held_ ? -1 : tcp_.native_socket(); }
     [[nodiscard]] connection_facts about() const noexcept {
         auto facts = tcp_.about();
         if (held_ && !kept()) facts.handshake = held_->link->handshake();

@@ -15,6 +15,7 @@
 #include <cleave/connect/concept.hpp>
 #include <cleave/engine/engine.hpp>
 #include <cleave/journal/concept.hpp>
+#include <cleave/os/splice.hpp>
 #include <cleave/sink/concept.hpp>
 #include <cleave/source/concept.hpp>
 #include <cleave/verify/concept.hpp>
@@ -30,6 +31,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -79,6 +81,17 @@ struct lane_io {
     bool chunks_done = false;
     int budget = 0; ///< reads left before other lanes get their turn
 
+    bool drained = false;        ///< there was less to read than there was room for
+    std::size_t last_splice = 0; ///< bytes that the system last moved at a time
+
+    // For how many bytes it is worth waking up.
+    std::uint64_t read_before = 0; ///< for earlier grants
+    instant measured_at{};
+    std::uint64_t measured = 0; ///< bytes read up to then
+    std::uint64_t looked = 0;   ///< the same, when the timer last looked
+    std::size_t low_water = 1;
+    [[nodiscard]] std::uint64_t read_in_all() const noexcept { return read_before + read; }
+
     bool filling = false; ///< a grant is being filled
     bool waiting = false; ///< a handler is out that goes on with it
 };
@@ -118,6 +131,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using lane_type = lane_io<stream_type>;
 
     static_assert(byte_connector<connector_type, strand_type>);
+
+    // Whether the system itself can put bytes into the sink.
+    static constexpr bool is_file = requires(Sink const& s) { s.native_file(); };
 
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
@@ -345,7 +361,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         l.window = a;
         l.placed = 0;
         l.crc = 0;
-        l.read = 0;
+        l.read_before += std::exchange(l.read, 0);
         windows_[a.lane] = {};
         l.granted = true;
         if (a.first) {
@@ -358,6 +374,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.chunks_done = false;
         }
         l.filling = true;
+        l.last_splice = 0;
         receive(a.lane);
     }
 
@@ -378,7 +395,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.stream.close();
         l.pending = {};
         l.decoded = {};
-        l.filling = l.waiting = false;
+        l.filling = l.waiting = l.drained = false;
+        l.low_water = 1;
     }
 
     void perform(action::run const& a) {
@@ -547,6 +565,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void wake() {
         look_at_lanes();
+        lower_water();
         tell(event::woke{windows_});
     }
     void look_at_lanes() noexcept {
@@ -577,6 +596,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::error_code ec;
         auto const n = l.stream.read_some(std::as_writable_bytes(std::span{l.head_buffer}), ec);
         if (would_block(ec)) {
+            set_low_water(l.stream, 1);
             l.stream.async_wait(for_lane(id, [](download_op& op, lane_id i, std::error_code e) {
                 if (e) return op.lane_failed(i, e, phase::head);
                 op.read_head(i);
@@ -599,6 +619,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (l.waiting || !l.filling) return;
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
+            // Another look would most likely find nothing.
+            if (std::exchange(l.drained, false)) return wait_for_bytes(id);
+            if (is_not_worth_filling(l)) return grant_ended(id, {.revoked = true});
             if (l.budget-- <= 0) return take_turns(id);
             bool const direct = fills_directly(l) && l.framing.is != body_framing::kind::chunked &&
                                 l.skip_left == 0 && l.placed != l.window.grant.size();
@@ -628,6 +651,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void wait_for_bytes(lane_id id) {
+        if constexpr (has_low_water<stream_type>) {
+            lane_type& l = lanes_[id];
+            // What never comes is not to be waited for.
+            std::size_t const worth = worth_waking(l);
+            l.stream.low_water(2 * std::uint64_t{worth} > l.body_left ? 1 : worth);
+        }
         lanes_[id].waiting = true;
         lanes_[id].stream.async_wait(
             for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
@@ -638,6 +667,40 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 // Without a grant the next read will find out.
                 if (l.filling) op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
             }));
+    }
+
+    // As much as comes in a few milliseconds: to wait for that costs next to no time, and saves
+    // most of what waking up costs. Only where the timer soon sees that it does not come.
+    [[nodiscard]] std::size_t worth_waking(lane_type& l) const noexcept {
+        if (l.framing.is != body_framing::kind::length || !engine_.keeps_an_eye()) return 1;
+        instant const at = now();
+        if (instant const took = at - l.measured_at; took >= measured_for) {
+            auto const bytes = l.read_in_all() - l.measured;
+            auto const expected = static_cast<std::uint64_t>(
+                static_cast<double>(bytes) / static_cast<double>(took.count()) *
+                static_cast<double>(instant{measured_for}.count()));
+            l.low_water = expected < least_low_water
+                              ? 1
+                              : clamp(std::min(std::bit_floor(expected), most_low_water));
+            l.measured_at = at;
+            l.measured = l.read_in_all();
+        }
+        return l.low_water;
+    }
+    // Few bytes have come since: what is there already is to be read.
+    void lower_water() noexcept {
+        if constexpr (has_low_water<stream_type>) {
+            for (lane_type& l : lanes_) {
+                if (l.low_water > 1 && l.read_in_all() - l.looked < l.low_water) {
+                    l.low_water = 1;
+                    l.stream.low_water(1);
+                }
+                l.looked = l.read_in_all();
+            }
+        }
+    }
+    static void set_low_water(stream_type& s, std::size_t n) noexcept {
+        if constexpr (has_low_water<stream_type>) s.low_water(n);
     }
 
     // A lane with a fast server must not keep the others from theirs.
@@ -675,6 +738,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void read_into_sink(lane_type& l, std::error_code& ec, std::error_code& sink_error) {
         std::uint64_t n = l.window.grant.size() - l.placed;
         if (l.framing.is == body_framing::kind::length) n = std::min(n, l.body_left);
+        if (splice_into_sink(l, clamp(n), ec, sink_error)) return;
         std::span<std::byte> const to = sink_.prepare(offset_in_sink(l), clamp(n), sink_error);
         if (sink_error) {
             // No room may just mean that there is no more: a body that ends with its connection has
@@ -688,10 +752,55 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         std::size_t const got = l.stream.read_some(to, ec);
         if (got == 0) return;
         ++reads_;
+        l.drained = got != to.size() && native_socket_of(l.stream) >= 0;
         sink_.commit(offset_in_sink(l), got, sink_error);
         if (!sink_error) sum_up(l, to.first(got), sink_error);
         if (!sink_error) place(l, got);
         l.read += got;
+    }
+
+    // From the socket into the sink's file within the system; false where that cannot be done.
+    [[nodiscard]] bool splice_into_sink(lane_type& l, std::size_t n, std::error_code& ec,
+                                        std::error_code& sink_error) {
+        if constexpr (is_file) {
+            if (!splicer_.usable()) return false;
+            int const socket = native_socket_of(l.stream);
+            int const file = sink_.native_file();
+            if (socket < 0 || file < 0) return false;
+            std::uint64_t const at = offset_in_sink(l);
+            std::size_t const got = splicer_.move(socket, file, at, n, ec, sink_error);
+            if (ec == std::errc::not_supported) {
+                ec.clear();
+                return false;
+            }
+            if (got == 0) {
+                if (ec == std::errc::resource_unavailable_try_again)
+                    ec = asio::error::would_block;
+                else if (!ec && !sink_error)
+                    ec = asio::error::eof;
+                return true;
+            }
+            ++reads_;
+            bytes_spliced_ += got;
+            l.last_splice = got;
+            // Or else the pipe was full; then, where many bytes come, more of them come at once.
+            l.drained = got < n && (got < least_full_pipe || l.low_water > 1);
+            if (keeps_) sum_up_from_sink(l, at, got, sink_error);
+            if (!sink_error) place(l, got);
+            l.read += got;
+            return true;
+        } else {
+            return false;
+        }
+    }
+
+    // A few bytes at the end of a grant are better moved together with those of the next one.
+    [[nodiscard]] static bool is_not_worth_filling(lane_type const& l) noexcept {
+        if constexpr (is_file)
+            return !l.window.last && l.placed != 0 &&
+                   l.window.grant.size() - l.placed < l.last_splice / 8;
+        else
+            return false;
     }
 
     // Takes bytes that were just committed into the lane's checksum.
@@ -995,6 +1104,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         report result = std::move(engine_.report());
         result.reads = reads_;
         result.bytes_copied = bytes_copied_;
+        result.bytes_spliced = bytes_spliced_;
         if constexpr (requires(Sink const& s) { s.bytes_copied(); })
             result.bytes_copied += sink_.bytes_copied();
         result.bytes_twice += bytes_dropped_;
@@ -1012,6 +1122,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     static constexpr int reads_in_a_row = 16;
+    static constexpr std::size_t least_full_pipe = 256 * 1024;
+    static constexpr auto measured_for = std::chrono::milliseconds{4};
+    static constexpr std::uint64_t least_low_water = 64 * 1024;
+    static constexpr std::uint64_t most_low_water = 1024 * 1024;
     static constexpr std::size_t staging_size = 64 * 1024;
     static constexpr std::size_t hash_buffer_size = 256 * 1024;
     static constexpr std::size_t sum_buffer_size = 64 * 1024;
@@ -1038,6 +1152,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     bool journal_holds_ = false; ///< it may claim something
     resume_state snapshot_;      ///< for the job that is under way
     std::unique_ptr<std::byte[]> sum_buffer_;
+    splicer splicer_;
 
     std::vector<lane_type> lanes_;
     std::vector<event::lane_window> windows_;
@@ -1056,6 +1171,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     std::uint64_t reads_ = 0;
     std::uint64_t bytes_copied_ = 0;
+    std::uint64_t bytes_spliced_ = 0;
     std::uint64_t bytes_dropped_ = 0;
 };
 

@@ -150,6 +150,15 @@ class engine {
         return same_origin(target_of(id), home_);
     }
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
+    /// Whether it wants to be woken often, to look at how fast the lanes are: there may be something
+    /// to divide among them.
+    [[nodiscard]] bool keeps_an_eye() const noexcept {
+        return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
+               std::ranges::any_of(lanes_, [](lane const& l) {
+                   return l.is == lane::state::receiving ||
+                          (l.is == lane::state::requesting && l.left);
+               });
+    }
     /// Everything that is wanted; its end is a guess until the first reply is accepted.
     [[nodiscard]] segment wanted() const noexcept { return wanted_; }
     /// What a journal is to hold now, for `job::record`; of grants that are being filled, what was
@@ -2321,14 +2330,6 @@ class engine {
                std::ranges::any_of(lanes_, [this](lane const& l) { return may_receive(l); });
     }
 
-    // Whether lanes' rates are worth looking at: there may be something to divide among them.
-    [[nodiscard]] bool keeps_an_eye() const noexcept {
-        return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
-               std::ranges::any_of(lanes_, [](lane const& l) {
-                   return l.is == lane::state::receiving ||
-                          (l.is == lane::state::requesting && l.left);
-               });
-    }
 
     // As long as nothing comes, it is looked at less and less often.
     void sample_rates() {

@@ -82,6 +82,8 @@ struct report {
     std::uint64_t bytes_twice = 0;
     /// Body bytes copied in user space: those that came along with heads, or in chunks.
     std::uint64_t bytes_copied = 0;
+    /// Body bytes that went from the socket into the file within the system, never seen here.
+    std::uint64_t bytes_spliced = 0;
     /// Windows handed out to lanes; one event each, however many reads it took.
     std::uint64_t grants = 0;
     /// Reads that brought body bytes straight into the sink's memory.

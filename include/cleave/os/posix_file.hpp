@@ -113,6 +113,10 @@ class posix_file {
 #endif
     }
 
+    /// The open file's descriptor, for what the system does with files by itself; -1 where none is
+    /// open.
+    [[nodiscard]] int native_handle() const noexcept { return fd_; }
+
     void write_at(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         while (!from.empty()) {
             if (offset > max_size) {

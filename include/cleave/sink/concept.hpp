@@ -88,10 +88,13 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 /// | `s.keep()`                  | the download failed, but another run may go on: leave what   |
 /// |                             | there is, and nothing under the final name; `noexcept`       |
 ///
-/// and optionally, or with `traits.system_filled`:
+/// and optionally, `write` not so with `traits.system_filled`:
 ///
 /// | expression              | meaning                                                          |
 /// |-------------------------|------------------------------------------------------------------|
+/// | `s.native_file()`       | const: the descriptor of an open file in which `off` is `off`,   |
+/// |                         | `int`: what the system puts there itself is prepared and         |
+/// |                         | committed; -1 where there is none now; `noexcept`                |
 /// | `s.write(off, b, ec)`   | takes `b`, which lies elsewhere, as prepared and committed       |
 /// | `s.bytes_copied()`      | const: bytes it copied in user space so far, `std::uint64_t`     |
 ///

@@ -55,6 +55,12 @@ class basic_file_sink {
     void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         file_->write_at(offset, from, ec);
     }
+    [[nodiscard]] int native_file() const noexcept {
+        if constexpr (requires(File const& f) { f.native_handle(); })
+            return file_->native_handle();
+        else
+            return -1;
+    }
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) {
         file_->read_at(offset, to, ec);
     }

@@ -70,6 +70,7 @@ class partial_file {
     [[nodiscard]] bool finished() const noexcept { return has_ == what::finished; }
     [[nodiscard]] std::string const& target() const noexcept { return target_; }
     [[nodiscard]] File* operator->() noexcept { return std::addressof(file_); }
+    [[nodiscard]] File const* operator->() const noexcept { return std::addressof(file_); }
 
   private:
     enum class what { nothing, partial, finished };

@@ -230,6 +230,12 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         return n;
     }
 
+    // No mark is higher than what may be on the way.
+    void low_water(std::size_t n) noexcept {
+        low_water_ = std::clamp<std::size_t>(n, 1, std::max<std::size_t>(link_.window, 1));
+        if (waiting_ && established_ && readable()) wake({});
+    }
+
     void close() noexcept {
         client_closed_ = true;
         server_closes();
@@ -260,7 +266,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
     }
     void wake(std::error_code ec) { handlers_->complete(*std::exchange(waiting_, {}), ec); }
     [[nodiscard]] bool readable() const noexcept {
-        return !received_.empty() || fin_ || reset_ || failed_;
+        return received_size_ >= low_water_ || fin_ || reset_ || failed_;
     }
     std::size_t take_received(std::span<std::byte> to) {
         std::size_t n = 0;
@@ -269,6 +275,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
             std::size_t const part = std::min(to.size() - n, first.size());
             std::memcpy(to.data() + n, first.data(), part);
             n += part;
+            received_size_ -= part;
             first.drop_front(part);
             if (first.size() == 0) received_.pop_front();
         }
@@ -292,7 +299,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
             if (c.client_closed_) return;
             f(c);
             // Only a wait is still out on a connection that stands.
-            if (c.waiting_) c.wake({});
+            if (c.waiting_ && c.readable()) c.wake({});
         });
     }
 
@@ -368,6 +375,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         if (s.bytes.size() == 0) script_.pop_front();
         auto const send = [piece = std::move(piece)](memory_connection& c) {
             c.arrives_at_client([piece](memory_connection& to) {
+                to.received_size_ += piece.size();
                 to.received_.push_back(piece);
                 to.network_->bytes_delivered += piece.size();
             });
@@ -417,6 +425,8 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
     bool reset_ = false;
     std::error_code failed_;
     std::deque<shared_bytes> received_;
+    std::size_t received_size_ = 0;
+    std::size_t low_water_ = 1; // bytes that a wait wants
 
     std::string input_;
     std::deque<seen_request> questions_;
@@ -541,6 +551,9 @@ class memory_stream {
     }
     [[nodiscard]] std::size_t read_some(std::span<std::byte> to, std::error_code& ec) {
         return connection().read_some(to, ec);
+    }
+    void low_water(std::size_t n) noexcept {
+        if (connection_) connection_->low_water(n);
     }
     void close() noexcept {
         if (connection_) connection_->close();

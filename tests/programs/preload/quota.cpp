@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -24,9 +25,24 @@ bool is_partial(int file) {
 }
 
 // What is left of it; partials are written by one thread.
-std::size_t quota() {
-    char const* const text = std::getenv("CLEAVE_QUOTA");
-    return text == nullptr ? static_cast<std::size_t>(-1) : std::strtoull(text, nullptr, 10);
+std::size_t& left() {
+    static std::size_t bytes = [] {
+        char const* const text = std::getenv("CLEAVE_QUOTA");
+        return text == nullptr ? static_cast<std::size_t>(-1) : std::strtoull(text, nullptr, 10);
+    }();
+    return bytes;
+}
+
+// Writes as much of `n` bytes as may be, by calling `write` with how many.
+template <class Write>
+ssize_t within_quota(std::size_t n, Write write) {
+    if (left() == 0) {
+        errno = EDQUOT;
+        return -1;
+    }
+    auto const written = write(n < left() ? n : left());
+    if (written > 0) left() -= static_cast<std::size_t>(written);
+    return written;
 }
 
 template <class Function>
@@ -46,15 +62,16 @@ int fallocate(int file, int mode, off_t from, off_t size) {
 
 ssize_t pwrite(int file, void const* from, std::size_t n, off_t at) {
     if (!is_partial(file)) return real<decltype(pwrite)>("pwrite")(file, from, n, at);
-    static std::size_t left = quota();
-    if (left == 0) {
-        errno = EDQUOT;
-        return -1;
-    }
-    if (n > left) n = left;
-    auto const written = real<decltype(pwrite)>("pwrite")(file, from, n, at);
-    if (written > 0) left -= static_cast<std::size_t>(written);
-    return written;
+    return within_quota(n, [&](std::size_t some) {
+        return real<decltype(pwrite)>("pwrite")(file, from, some, at);
+    });
+}
+
+ssize_t splice(int from, loff_t* at_from, int file, loff_t* at, std::size_t n, unsigned flags) {
+    auto* const call = real<decltype(splice)>("splice");
+    if (!is_partial(file)) return call(from, at_from, file, at, n, flags);
+    return within_quota(
+        n, [&](std::size_t some) { return call(from, at_from, file, at, some, flags); });
 }
 
 } // extern "C"
