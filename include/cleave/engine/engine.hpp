@@ -2330,7 +2330,6 @@ class engine {
                std::ranges::any_of(lanes_, [this](lane const& l) { return may_receive(l); });
     }
 
-
     // As long as nothing comes, it is looked at less and less often.
     void sample_rates() {
         for (lane& l : lanes_)
