@@ -8752,6 +8752,10 @@ concept delivers_later = requires(S& s, std::uint64_t offset, std::size_t n) {
     s.async_deliver(offset, n, any_delivered{});
 };
 template <class S>
+concept views = requires(S const& s, std::uint64_t offset, std::size_t n) {
+    { s.view(offset, n) } noexcept -> std::same_as<std::span<std::byte const>>;
+};
+template <class S>
 concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const> from,
                           std::error_code& ec) { s.write(offset, from, ec); };
 } // namespace detail
@@ -8798,6 +8802,9 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 ///
 /// | expression              | meaning                                                          |
 /// |-------------------------|------------------------------------------------------------------|
+/// | `s.view(off, n)`        | const: committed bytes from `off` on where they lie, 1 to `n`,   |
+/// |                         | `std::span<std::byte const>`: as `read`, without a copy, and     |
+/// |                         | good as long as what is there is not prepared again; `noexcept`  |
 /// | `s.native_file()`       | const: the descriptor of an open file in which `off` is `off`,   |
 /// |                         | `int`: what the system puts there itself is prepared and         |
 /// |                         | committed; -1 where there is none now; `noexcept`                |
@@ -9515,6 +9522,11 @@ class memory_sink {
 
     void read(std::uint64_t offset, std::span<std::byte> to, std::error_code&) const {
         std::memcpy(to.data(), memory_.data() + static_cast<std::size_t>(offset), to.size());
+    }
+
+    [[nodiscard]] std::span<std::byte const> view(std::uint64_t offset,
+                                                  std::size_t n) const noexcept {
+        return std::span{memory_}.subspan(static_cast<std::size_t>(offset), n);
     }
 
     void sync(std::uint64_t size, std::error_code& ec) {
@@ -15177,8 +15189,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         return crc;
     }
     template <class F>
-    void read_back(segment bytes, std::error_code& ec, F take) {
-        if constexpr (Sink::traits.readable) {
+    void read_back(segment bytes, [[maybe_unused]] std::error_code& ec, F take) {
+        if constexpr (Sink::traits.readable && views<Sink>) {
+            for (std::optional<segment> rest = bytes; rest;) {
+                std::span const some =
+                    sink_.view(rest->first, std::min(hash_buffer_size, clamp(rest->size())));
+                take(some);
+                rest = rest->from(rest->first + some.size());
+            }
+        } else if constexpr (Sink::traits.readable) {
             if (!hash_buffer_)
                 hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;

@@ -183,6 +183,12 @@ template <cleave::byte_sink S, class Visible>
                                     expected.begin() + static_cast<std::ptrdiff_t>(some.first)))
                         return "a byte that is read is the one that was committed, " +
                                to_string(some);
+                    if constexpr (cleave::detail::views<S>) {
+                        auto const seen = std::as_const(sink).view(some.first, back.size());
+                        if (seen.empty() || seen.size() > back.size() ||
+                            !std::equal(seen.begin(), seen.end(), back.begin()))
+                            return "what is seen is what would be read, " + to_string(some);
+                    }
                 }
             }
             if (random.chance(5) && visible() != before) return "nothing is visible before publish";

@@ -1071,8 +1071,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         return crc;
     }
     template <class F>
-    void read_back(segment bytes, std::error_code& ec, F take) {
-        if constexpr (Sink::traits.readable) {
+    void read_back(segment bytes, [[maybe_unused]] std::error_code& ec, F take) {
+        if constexpr (Sink::traits.readable && views<Sink>) {
+            for (std::optional<segment> rest = bytes; rest;) {
+                std::span const some =
+                    sink_.view(rest->first, std::min(hash_buffer_size, clamp(rest->size())));
+                take(some);
+                rest = rest->from(rest->first + some.size());
+            }
+        } else if constexpr (Sink::traits.readable) {
             if (!hash_buffer_)
                 hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
             std::optional<segment> rest = bytes;

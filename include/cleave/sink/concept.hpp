@@ -46,6 +46,10 @@ concept delivers_later = requires(S& s, std::uint64_t offset, std::size_t n) {
     s.async_deliver(offset, n, any_delivered{});
 };
 template <class S>
+concept views = requires(S const& s, std::uint64_t offset, std::size_t n) {
+    { s.view(offset, n) } noexcept -> std::same_as<std::span<std::byte const>>;
+};
+template <class S>
 concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const> from,
                           std::error_code& ec) { s.write(offset, from, ec); };
 } // namespace detail
@@ -92,6 +96,9 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 ///
 /// | expression              | meaning                                                          |
 /// |-------------------------|------------------------------------------------------------------|
+/// | `s.view(off, n)`        | const: committed bytes from `off` on where they lie, 1 to `n`,   |
+/// |                         | `std::span<std::byte const>`: as `read`, without a copy, and     |
+/// |                         | good as long as what is there is not prepared again; `noexcept`  |
 /// | `s.native_file()`       | const: the descriptor of an open file in which `off` is `off`,   |
 /// |                         | `int`: what the system puts there itself is prepared and         |
 /// |                         | committed; -1 where there is none now; `noexcept`                |

@@ -62,6 +62,11 @@ class memory_sink {
         std::memcpy(to.data(), memory_.data() + static_cast<std::size_t>(offset), to.size());
     }
 
+    [[nodiscard]] std::span<std::byte const> view(std::uint64_t offset,
+                                                  std::size_t n) const noexcept {
+        return std::span{memory_}.subspan(static_cast<std::size_t>(offset), n);
+    }
+
     void sync(std::uint64_t size, std::error_code& ec) {
         if (vector_ != nullptr) resize(size, ec);
     }
