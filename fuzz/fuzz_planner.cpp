@@ -23,6 +23,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
@@ -178,7 +179,8 @@ void use_planner(cleave_fuzz::input& input, Planner const& planner, segment all)
         if (what % 2 == 0) {
             if (owed->empty()) continue;
             // Any of the gaps, and any part of it.
-            segment gap = (*owed).begin()[static_cast<std::ptrdiff_t>(input.index(owed->count()))];
+            segment gap =
+                *std::next(owed->begin(), static_cast<std::ptrdiff_t>(input.index(owed->count())));
             if (what >= 0xc0) gap = any_segment(input, gap);
             cleave::plan_state const state{wanted, owed->bytes(), lanes, outstanding};
             holds(cleave_test::broken_answer(planner, gap, state));

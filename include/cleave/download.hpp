@@ -395,8 +395,10 @@ template <class Policies>
 report download(request what, std::string path, Policies how, std::error_code& ec) {
     return download(std::move(what), file_sink{std::move(path)}, std::move(how), ec);
 }
-inline report download(request what, std::string path, std::error_code& ec) {
-    return download(std::move(what), std::move(path), policies<>{}, ec);
+// A template, so that who only includes this compiles no download.
+template <class Policies = policies<>>
+report download(request what, std::string path, std::error_code& ec) {
+    return download(std::move(what), std::move(path), Policies{}, ec);
 }
 
 /// Downloads `what` into `sink` and waits for it. Throws `download_error`.

@@ -20,29 +20,38 @@
 #include <cstring>
 #include <span>
 
+#if defined(__ARM_FEATURE_CRC32) && !defined(__ARM_BIG_ENDIAN)
+#include <arm_acle.h>
+#endif
+
 namespace cleave {
 
 namespace detail {
 
 inline constexpr std::uint32_t crc32c_polynomial = 0x82f63b78; // bits reversed
 
-/// tables[k][b]: the remainder of byte b followed by k bytes of zeros.
-inline constexpr auto crc32c_tables = [] {
-    std::array<std::array<std::uint32_t, 256>, 8> t{};
-    for (std::uint32_t b = 0; b != 256; ++b) {
-        std::uint32_t crc = b;
-        for (int i = 0; i != 8; ++i) crc = (crc >> 1U) ^ ((crc & 1U) != 0 ? crc32c_polynomial : 0);
-        t[0][b] = crc;
-    }
-    for (std::size_t k = 1; k != 8; ++k)
-        for (std::size_t b = 0; b != 256; ++b)
-            t[k][b] = (t[k - 1][b] >> 8U) ^ t[0][t[k - 1][b] & 0xffU];
-    return t;
-}();
+/// tables[k][b]: the remainder of byte b followed by k bytes of zeros. Made when first needed: at
+/// compile time, whoever includes this would wait for them.
+[[nodiscard]] inline auto const& crc32c_tables() noexcept {
+    static auto const tables = [] {
+        std::array<std::array<std::uint32_t, 256>, 8> t{};
+        for (std::uint32_t b = 0; b != 256; ++b) {
+            std::uint32_t crc = b;
+            for (int i = 0; i != 8; ++i)
+                crc = (crc >> 1U) ^ ((crc & 1U) != 0 ? crc32c_polynomial : 0);
+            t[0][b] = crc;
+        }
+        for (std::size_t k = 1; k != 8; ++k)
+            for (std::size_t b = 0; b != 256; ++b)
+                t[k][b] = (t[k - 1][b] >> 8U) ^ t[0][t[k - 1][b] & 0xffU];
+        return t;
+    }();
+    return tables;
+}
 
 [[nodiscard]] inline std::uint32_t crc32c_by_table(std::byte const* at, std::size_t n,
                                                    std::uint32_t crc) noexcept {
-    auto const& t = crc32c_tables;
+    auto const& t = crc32c_tables();
     auto const byte = [&at](std::size_t i) { return std::to_integer<std::uint32_t>(at[i]); };
     for (; n >= 8; n -= 8, at += 8) {
         crc ^= byte(0) | byte(1) << 8U | byte(2) << 16U | byte(3) << 24U;
@@ -53,33 +62,6 @@ inline constexpr auto crc32c_tables = [] {
     return crc;
 }
 
-// One instruction for eight bytes, where the processor has it.
-#if defined(__x86_64__) && defined(__GNUC__)
-[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t
-crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexcept {
-    std::uint64_t wide = crc;
-    for (; n >= 8; n -= 8, at += 8) {
-        std::uint64_t eight = 0;
-        std::memcpy(&eight, at, 8);
-        wide = __builtin_ia32_crc32di(wide, eight);
-    }
-    crc = static_cast<std::uint32_t>(wide);
-    for (; n != 0; --n, ++at)
-        crc = __builtin_ia32_crc32qi(crc, std::to_integer<unsigned char>(*at));
-    return crc;
-}
-[[nodiscard]] inline bool crc32c_has_processor() noexcept {
-    static bool const has = __builtin_cpu_supports("sse4.2") != 0;
-    return has;
-}
-#else
-[[nodiscard]] inline std::uint32_t crc32c_by_processor(std::byte const* at, std::size_t n,
-                                                       std::uint32_t crc) noexcept {
-    return crc32c_by_table(at, n, crc);
-}
-[[nodiscard]] inline bool crc32c_has_processor() noexcept { return false; }
-#endif
-
 /// Polynomials modulo the CRC's own, bits reversed: the product of two of them.
 [[nodiscard]] constexpr std::uint32_t crc32c_multiply(std::uint32_t a, std::uint32_t b) noexcept {
     std::uint32_t product = 0;
@@ -88,6 +70,114 @@ crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexc
         b = (b >> 1U) ^ ((b & 1U) != 0 ? crc32c_polynomial : 0);
     }
     return product;
+}
+
+// powers[k]: x^(8 * 2^k), each the square of the one before.
+inline constexpr auto crc32c_powers = [] {
+    std::array<std::uint32_t, 64> powers{};
+    powers[0] = 0x80000000U >> 8U; // x^0 has the highest bit
+    for (std::size_t k = 1; k != 64; ++k) powers[k] = crc32c_multiply(powers[k - 1], powers[k - 1]);
+    return powers;
+}();
+// What a remainder becomes when n bytes of zeros follow it.
+[[nodiscard]] constexpr std::uint32_t crc32c_past_zeros(std::uint32_t crc,
+                                                        std::uint64_t n) noexcept {
+    for (; n != 0; n &= n - 1)
+        crc = crc32c_multiply(crc32c_powers[static_cast<std::size_t>(std::countr_zero(n))], crc);
+    return crc;
+}
+
+// Some processors have an instruction for eight bytes. They can begin another one each cycle, but
+// have its result two later: so three streams of this many bytes are taken side by side.
+inline constexpr std::size_t crc32c_stream = 1024;
+
+/// tables[k][b]: the remainder that has byte b in place k, once a stream of zeros has followed.
+using crc32c_stream_table = std::array<std::array<std::uint32_t, 256>, 4>;
+[[nodiscard]] inline crc32c_stream_table const& crc32c_stream_tables() noexcept {
+    static crc32c_stream_table const tables = [] {
+        crc32c_stream_table t{};
+        for (std::size_t k = 0; k != 4; ++k)
+            for (std::uint32_t b = 1; b != 256; ++b) {
+                std::uint32_t const others = b & (b - 1); // all bits but the lowest
+                t[k][b] = others != 0
+                              ? t[k][others] ^ t[k][b ^ others]
+                              : crc32c_past_zeros(b << static_cast<unsigned>(8 * k), crc32c_stream);
+            }
+        return t;
+    }();
+    return tables;
+}
+[[nodiscard]] inline std::uint32_t crc32c_past_stream(crc32c_stream_table const& t,
+                                                      std::uint32_t crc) noexcept {
+    return t[0][crc & 0xffU] ^ t[1][(crc >> 8U) & 0xffU] ^ t[2][(crc >> 16U) & 0xffU] ^
+           t[3][crc >> 24U];
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+using crc32c_register = std::uint64_t; // the upper half is 0
+[[nodiscard]] inline bool crc32c_has_processor() noexcept {
+    static bool const has = __builtin_cpu_supports("sse4.2") != 0;
+    return has;
+}
+[[nodiscard, gnu::target("sse4.2")]] inline crc32c_register
+crc32c_eight(crc32c_register crc, std::uint64_t bytes) noexcept {
+    return __builtin_ia32_crc32di(crc, bytes);
+}
+[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_one(std::uint32_t crc,
+                                                                     std::byte byte) noexcept {
+    return __builtin_ia32_crc32qi(crc, std::to_integer<unsigned char>(byte));
+}
+#elif defined(__ARM_FEATURE_CRC32) && !defined(__ARM_BIG_ENDIAN)
+using crc32c_register = std::uint32_t;
+[[nodiscard]] inline bool crc32c_has_processor() noexcept { return true; }
+[[nodiscard]] inline std::uint32_t crc32c_eight(std::uint32_t crc, std::uint64_t bytes) noexcept {
+    return __crc32cd(crc, bytes);
+}
+[[nodiscard]] inline std::uint32_t crc32c_one(std::uint32_t crc, std::byte byte) noexcept {
+    return __crc32cb(crc, std::to_integer<std::uint8_t>(byte));
+}
+#else
+[[nodiscard]] inline bool crc32c_has_processor() noexcept { return false; }
+using crc32c_register = std::uint32_t;
+[[nodiscard]] inline std::uint32_t crc32c_eight(std::uint32_t crc, std::uint64_t bytes) noexcept {
+    std::array<std::byte, 8> eight{};
+    std::memcpy(eight.data(), &bytes, 8);
+    return crc32c_by_table(eight.data(), 8, crc);
+}
+[[nodiscard]] inline std::uint32_t crc32c_one(std::uint32_t crc, std::byte byte) noexcept {
+    return crc32c_by_table(&byte, 1, crc);
+}
+#endif
+
+#if defined(__x86_64__) && defined(__GNUC__)
+[[gnu::target("sse4.2")]]
+#endif
+[[nodiscard]] inline std::uint32_t
+crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexcept {
+    auto const eight = [](std::byte const* from) {
+        std::uint64_t bytes = 0;
+        std::memcpy(&bytes, from, 8);
+        return bytes;
+    };
+    auto const& past = crc32c_stream_tables();
+    for (; n >= 3 * crc32c_stream; n -= 3 * crc32c_stream, at += 3 * crc32c_stream) {
+        crc32c_register first = crc;
+        crc32c_register second = 0;
+        crc32c_register third = 0;
+        for (std::size_t i = 0; i != crc32c_stream; i += 8) {
+            first = crc32c_eight(first, eight(at + i));
+            second = crc32c_eight(second, eight(at + crc32c_stream + i));
+            third = crc32c_eight(third, eight(at + 2 * crc32c_stream + i));
+        }
+        crc = crc32c_past_stream(past, static_cast<std::uint32_t>(first));
+        crc = crc32c_past_stream(past, crc ^ static_cast<std::uint32_t>(second));
+        crc ^= static_cast<std::uint32_t>(third);
+    }
+    crc32c_register rest = crc;
+    for (; n >= 8; n -= 8, at += 8) rest = crc32c_eight(rest, eight(at));
+    crc = static_cast<std::uint32_t>(rest);
+    for (; n != 0; --n, ++at) crc = crc32c_one(crc, *at);
+    return crc;
 }
 
 } // namespace detail
@@ -104,14 +194,7 @@ crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexc
 /// second.
 [[nodiscard]] constexpr std::uint32_t crc32c_join(std::uint32_t first, std::uint32_t second,
                                                   std::uint64_t second_size) noexcept {
-    // x^(8 * size), by squaring x^8; x^0 has the highest bit.
-    std::uint32_t power = 0x80000000U >> 8U;
-    std::uint32_t shift = 0x80000000U;
-    for (; second_size != 0; second_size >>= 1U) {
-        if ((second_size & 1U) != 0) shift = detail::crc32c_multiply(shift, power);
-        power = detail::crc32c_multiply(power, power);
-    }
-    return detail::crc32c_multiply(shift, first) ^ second;
+    return detail::crc32c_past_zeros(first, second_size) ^ second;
 }
 
 } // namespace cleave
@@ -1502,138 +1585,409 @@ namespace cleave {
 
 /// Bytes of an object as sorted segments with at least one byte between any two of them.
 ///
-/// Not thread-safe. Looking up is logarithmic in the number of segments; inserting and erasing
-/// move the segments behind. `std::bad_alloc` is the only exception.
-class segment_set {
-  public:
-    using const_iterator = std::vector<segment>::const_iterator;
+/// Up to `Block` segments lie in one array. Of more, each block of an array holds up to `Block`,
+/// any two neighbours together more than half of that, and an index knows the blocks in their
+/// order. So looking up is logarithmic in the number of segments, and inserting and erasing move
+/// the segments behind within one block, and now and then a part of the index.
+///
+/// Not thread-safe. `std::bad_alloc` is the only exception; a set that throws it stays as it was.
+template <std::size_t Block>
+class basic_segment_set {
+    static_assert(Block >= 4 && Block % 2 == 0);
 
-    segment_set() = default;
-    constexpr segment_set(std::initializer_list<segment> list) {
+  public:
+    class const_iterator;
+
+    basic_segment_set() = default;
+    constexpr basic_segment_set(std::initializer_list<segment> list) {
         for (segment s : list) insert(s);
     }
 
     /// Adds bytes and answers how many of them were new (2^64-1 stands for 2^64, as in `segment`).
     constexpr std::uint64_t insert(segment s) {
         // The first that ends at or behind the byte before s: everything before it stays as it is.
-        auto from = first_reaching(s.first == 0 ? 0 : s.first - 1);
-        auto to = from;
-        segment merged = s;
-        std::uint64_t added = number(s);
-        for (; to != segments_.end() && (to->overlaps(s) || s.precedes(*to) || to->precedes(s));
-             ++to) {
-            if (auto both = to->common(s)) added -= number(*both);
-            merged.first = std::min(merged.first, to->first);
-            merged.last = std::max(merged.last, to->last);
-        }
-        if (from == to) {
-            segments_.insert(from, merged);
+        place const from = first_reaching(s.first == 0 ? 0 : s.first - 1);
+        if (is_end(from) || !touch(at(from), s)) {
+            put(from, s);
             return s.size();
         }
-        *from = merged;
-        segments_.erase(std::next(from), to);
+        std::uint64_t added = number(s);
+        segment merged = s;
+        place to = from;
+        for (; !is_end(to) && touch(at(to), s); to = behind(to)) {
+            segment const old = at(to);
+            if (auto const both = old.common(s)) added -= number(*both);
+            merged.first = std::min(merged.first, old.first);
+            merged.last = std::max(merged.last, old.last);
+        }
+        at(from) = merged;
+        note_last(from.block);
+        take_out(behind(from), to);
         return added;
     }
 
     /// Takes bytes out and answers how many of them were in.
     constexpr std::uint64_t erase(segment s) {
-        auto at = first_reaching(s.first);
+        place from = first_reaching(s.first);
+        if (is_end(from) || !at(from).overlaps(s)) return 0;
         // All 2^64 bytes can only be taken at once.
-        if (at != segments_.end() && at->size() == max_offset && *at == s) {
-            segments_.erase(at);
+        if (at(from).size() == max_offset && at(from) == s) {
+            clear();
             return max_offset;
         }
         std::uint64_t taken = 0;
-        while (at != segments_.end() && at->overlaps(s)) {
-            segment const old = *at;
-            taken += number(*old.common(s));
-            auto const left = old.before(s.first);
-            auto const right = s.last == max_offset ? std::nullopt : old.from(s.last + 1);
-            if (left && right) {
-                *at = *left;
-                segments_.insert(std::next(at), *right);
-                return taken;
+        if (segment const old = at(from); old.first < s.first) {
+            taken = number(*old.common(s));
+            if (old.last > s.last) {
+                place const right = put(behind(from), {s.last + 1, old.last});
+                from = before(right);
             }
-            if (left) {
-                *at++ = *left;
-            } else if (right) {
-                *at = *right;
-                return taken;
-            } else {
-                at = segments_.erase(at);
-            }
+            at(from).last = s.first - 1;
+            note_last(from.block);
+            if (old.last >= s.last) return taken;
+            from = behind(from);
         }
+        place to = from;
+        for (; !is_end(to) && at(to).last <= s.last; to = behind(to)) taken += number(at(to));
+        if (!is_end(to) && at(to).overlaps(s)) {
+            taken += number(*at(to).common(s));
+            at(to).first = s.last + 1;
+        }
+        take_out(from, to);
         return taken;
     }
 
-    constexpr void clear() noexcept { segments_.clear(); }
+    constexpr void clear() noexcept {
+        flat_.clear();
+        index_.clear();
+    }
     /// Room for `n` segments, so that later changes need not allocate.
-    constexpr void reserve(std::size_t n) { segments_.reserve(n); }
+    constexpr void reserve(std::size_t n) {
+        if (n <= Block) return flat_.reserve(n);
+        // As many blocks as there can be, and one more, for one is made before another is left.
+        std::size_t const most = n / (Block / 4) + 3;
+        index_.reserve(most);
+        flat_.reserve(most * Block);
+    }
 
-    [[nodiscard]] constexpr bool empty() const noexcept { return segments_.empty(); }
+    [[nodiscard]] constexpr bool empty() const noexcept { return flat_.empty(); }
     /// How many segments the set needs, not how many bytes it holds.
-    [[nodiscard]] constexpr std::size_t count() const noexcept { return segments_.size(); }
+    [[nodiscard]] constexpr std::size_t count() const noexcept {
+        return index_.empty() ? flat_.size() : in_blocks_;
+    }
 
     /// Bytes held; stops at 2^64-1.
     [[nodiscard]] constexpr std::uint64_t bytes() const noexcept {
         std::uint64_t sum = 0;
-        for (segment s : segments_) sum += std::min(s.size(), max_offset - sum);
+        for (segment s : *this) sum += std::min(s.size(), max_offset - sum);
         return sum;
     }
 
     [[nodiscard]] constexpr bool contains(segment s) const noexcept {
-        auto at = first_reaching(s.first);
-        return at != segments_.end() && at->contains(s);
+        place const p = first_reaching(s.first);
+        return !is_end(p) && at(p).contains(s);
     }
     [[nodiscard]] constexpr bool overlaps(segment s) const noexcept {
-        auto at = first_reaching(s.first);
-        return at != segments_.end() && at->overlaps(s);
+        place const p = first_reaching(s.first);
+        return !is_end(p) && at(p).overlaps(s);
     }
     /// The segment of the set in which `offset` lies.
     [[nodiscard]] constexpr std::optional<segment> find(std::uint64_t offset) const noexcept {
-        auto at = first_reaching(offset);
-        if (at == segments_.end() || !at->contains(offset)) return std::nullopt;
-        return *at;
+        place const p = first_reaching(offset);
+        if (is_end(p) || !at(p).contains(offset)) return std::nullopt;
+        return at(p);
     }
     /// The first run of bytes of `within` that are not in the set.
     [[nodiscard]] constexpr std::optional<segment> first_gap(segment within) const noexcept {
         std::uint64_t begin = within.first;
-        auto at = first_reaching(begin);
-        if (at != segments_.end() && at->contains(begin)) {
-            if (at->last >= within.last) return std::nullopt;
-            begin = at->last + 1;
-            ++at;
+        place p = first_reaching(begin);
+        if (!is_end(p) && at(p).contains(begin)) {
+            if (at(p).last >= within.last) return std::nullopt;
+            begin = at(p).last + 1;
+            p = behind(p);
         }
         std::uint64_t end = within.last;
-        if (at != segments_.end() && at->first <= end) end = at->first - 1;
+        if (!is_end(p) && at(p).first <= end) end = at(p).first - 1;
         return segment{begin, end};
     }
 
-    [[nodiscard]] constexpr const_iterator begin() const noexcept { return segments_.begin(); }
-    [[nodiscard]] constexpr const_iterator end() const noexcept { return segments_.end(); }
-    [[nodiscard]] constexpr segment front() const noexcept { return segments_.front(); }
+    [[nodiscard]] constexpr const_iterator begin() const noexcept { return {*this, 0, 0}; }
+    [[nodiscard]] constexpr const_iterator end() const noexcept {
+        std::size_t const last = blocks() - 1;
+        return {*this, last, count(last)};
+    }
+    [[nodiscard]] constexpr segment front() const noexcept { return block(0)[0]; }
 
-    friend constexpr bool operator==(segment_set const&, segment_set const&) = default;
+    friend constexpr bool operator==(basic_segment_set const& a,
+                                     basic_segment_set const& b) noexcept {
+        return a.count() == b.count() && std::equal(a.begin(), a.end(), b.begin());
+    }
 
   private:
+    // A block's segments begin at `number * Block` of the array.
+    struct entry {
+        std::uint64_t last; // byte of its last segment
+        std::uint32_t number;
+        std::uint32_t count;
+    };
+    // The end is behind the last segment of the last block.
+    struct place {
+        std::size_t block;
+        std::size_t at;
+    };
+
     // Exact modulo 2^64, where `size` has to stop one short.
     [[nodiscard]] static constexpr std::uint64_t number(segment s) noexcept {
         return s.last - s.first + 1;
     }
+    // Whether two are to be one.
+    [[nodiscard]] static constexpr bool touch(segment a, segment b) noexcept {
+        return a.overlaps(b) || a.precedes(b) || b.precedes(a);
+    }
+
+    // ---- looking ----
+
+    [[nodiscard]] constexpr std::size_t blocks() const noexcept {
+        return index_.empty() ? 1 : index_.size();
+    }
+    [[nodiscard]] constexpr segment const* block(std::size_t i) const noexcept {
+        return flat_.data() + (index_.empty() ? 0 : index_[i].number * Block);
+    }
+    [[nodiscard]] constexpr segment* block(std::size_t i) noexcept {
+        return flat_.data() + (index_.empty() ? 0 : index_[i].number * Block);
+    }
+    [[nodiscard]] constexpr std::size_t count(std::size_t i) const noexcept {
+        return index_.empty() ? flat_.size() : index_[i].count;
+    }
+    [[nodiscard]] constexpr segment at(place p) const noexcept { return block(p.block)[p.at]; }
+    [[nodiscard]] constexpr segment& at(place p) noexcept { return block(p.block)[p.at]; }
+
+    [[nodiscard]] constexpr bool is_end(place p) const noexcept { return p.at == count(p.block); }
+    [[nodiscard]] constexpr place behind(place p) const noexcept {
+        if (p.at + 1 == count(p.block) && p.block + 1 != blocks()) return {p.block + 1, 0};
+        return {p.block, p.at + 1};
+    }
+    [[nodiscard]] constexpr place before(place p) const noexcept {
+        if (p.at != 0) return {p.block, p.at - 1};
+        return {p.block - 1, count(p.block - 1) - 1};
+    }
 
     // The first segment whose last byte is at or behind `offset`.
-    [[nodiscard]] constexpr const_iterator first_reaching(std::uint64_t offset) const noexcept {
-        return std::partition_point(segments_.begin(), segments_.end(),
-                                    [offset](segment s) { return s.last < offset; });
-    }
-    [[nodiscard]] constexpr std::vector<segment>::iterator
-    first_reaching(std::uint64_t offset) noexcept {
-        return std::partition_point(segments_.begin(), segments_.end(),
-                                    [offset](segment s) { return s.last < offset; });
+    [[nodiscard]] constexpr place first_reaching(std::uint64_t offset) const noexcept {
+        std::size_t i = 0;
+        if (!index_.empty()) {
+            auto const found = std::partition_point(index_.begin(), index_.end(),
+                                                    [offset](entry e) { return e.last < offset; });
+            if (found == index_.end()) return {index_.size() - 1, index_.back().count};
+            i = static_cast<std::size_t>(found - index_.begin());
+        }
+        segment const* const from = block(i);
+        segment const* const found = std::partition_point(
+            from, from + count(i), [offset](segment s) { return s.last < offset; });
+        return {i, static_cast<std::size_t>(found - from)};
     }
 
-    std::vector<segment> segments_;
+    // ---- changing ----
+
+    constexpr void note_last(std::size_t i) noexcept {
+        if (!index_.empty()) index_[i].last = block(i)[index_[i].count - 1].last;
+    }
+
+    // Puts a segment before the one at `p`, and answers where it is now.
+    constexpr place put(place p, segment s) {
+        if (index_.empty()) {
+            if (flat_.size() < Block) {
+                flat_.insert(flat_.begin() + static_cast<std::ptrdiff_t>(p.at), s);
+                return p;
+            }
+            index_.reserve(2);
+            flat_.resize(2 * Block);
+            index_.push_back({flat_[Block - 1].last, 0, static_cast<std::uint32_t>(Block)});
+            in_blocks_ = Block;
+            free_ = none;
+            free_block(1);
+        }
+        if (index_[p.block].count == Block) p = split(p);
+        segment* const to = block(p.block);
+        std::copy_backward(to + p.at, to + index_[p.block].count, to + index_[p.block].count + 1);
+        to[p.at] = s;
+        ++index_[p.block].count;
+        ++in_blocks_;
+        note_last(p.block);
+        return p;
+    }
+
+    // Makes two of a full block, and answers where `p` is now. What comes in order fills blocks.
+    constexpr place split(place p) {
+        std::uint32_t const fresh = new_block();
+        bool const in_order = p.block + 1 == index_.size() && p.at == Block;
+        std::size_t const keep = in_order ? Block : Block / 2;
+        segment* const from = block(p.block);
+        std::copy(from + keep, from + Block, flat_.data() + fresh * Block);
+        index_[p.block].count = static_cast<std::uint32_t>(keep);
+        note_last(p.block);
+        index_.insert(index_.begin() + static_cast<std::ptrdiff_t>(p.block) + 1,
+                      {from[Block - 1].last, fresh, static_cast<std::uint32_t>(Block - keep)});
+        if (p.at > keep || in_order) return {p.block + 1, p.at - keep};
+        return p;
+    }
+
+    // Takes out what lies from one place up to another, that one left.
+    constexpr void take_out(place from, place to) noexcept {
+        if (from.block == to.block && from.at == to.at) return;
+        if (index_.empty()) {
+            flat_.erase(flat_.begin() + static_cast<std::ptrdiff_t>(from.at),
+                        flat_.begin() + static_cast<std::ptrdiff_t>(to.at));
+            return;
+        }
+        if (from.block == to.block) {
+            cut(from.block, from.at, to.at);
+        } else {
+            cut(to.block, 0, to.at);
+            for (std::size_t i = from.block + 1; i != to.block; ++i) cut(i, 0, index_[i].count);
+            cut(from.block, from.at, index_[from.block].count);
+        }
+        // Without those that are empty now, and with their neighbours where they fit.
+        std::size_t first = from.block;
+        std::size_t last = to.block + 1;
+        for (std::size_t i = first; i != last; ++i)
+            if (index_[i].count == 0) free_block(index_[i].number);
+        auto const begin = index_.begin() + static_cast<std::ptrdiff_t>(first);
+        auto const end = index_.begin() + static_cast<std::ptrdiff_t>(last);
+        auto const kept = std::remove_if(begin, end, [](entry e) { return e.count == 0; });
+        last -= static_cast<std::size_t>(end - kept);
+        index_.erase(kept, end);
+        if (last < index_.size()) ++last;
+        if (first != 0) --first;
+        for (std::size_t i = first; i + 1 < last;)
+            if (index_[i].count + index_[i + 1].count <= Block / 2) {
+                join(i);
+                --last;
+            } else {
+                ++i;
+            }
+        if (index_.size() < 2) flatten();
+    }
+
+    // Takes segments out of a block.
+    constexpr void cut(std::size_t i, std::size_t from, std::size_t to) noexcept {
+        segment* const all = block(i);
+        std::copy(all + to, all + index_[i].count, all + from);
+        index_[i].count -= static_cast<std::uint32_t>(to - from);
+        in_blocks_ -= to - from;
+        if (index_[i].count != 0) note_last(i);
+    }
+    // A block takes in the one behind it.
+    constexpr void join(std::size_t i) noexcept {
+        segment const* const from = block(i + 1);
+        std::copy(from, from + index_[i + 1].count, block(i) + index_[i].count);
+        index_[i].count += index_[i + 1].count;
+        index_[i].last = index_[i + 1].last;
+        free_block(index_[i + 1].number);
+        index_.erase(index_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+    }
+    // One block or none needs no index.
+    constexpr void flatten() noexcept {
+        std::size_t const n = in_blocks_;
+        if (n != 0) {
+            segment const* const from = block(0);
+            if (from != flat_.data()) std::copy(from, from + n, flat_.data());
+        }
+        index_.clear();
+        flat_.resize(n); // fewer than there were: takes no memory
+    }
+
+    // Free ones are chained, each with the next one's number in its first segment.
+    [[nodiscard]] constexpr std::uint32_t new_block() {
+        if (index_.size() == index_.capacity()) index_.reserve(2 * index_.size());
+        if (free_ == none) {
+            flat_.resize(flat_.size() + Block);
+            return static_cast<std::uint32_t>(flat_.size() / Block - 1);
+        }
+        auto const fresh = static_cast<std::uint32_t>(free_);
+        free_ = flat_[fresh * Block].first;
+        return fresh;
+    }
+    constexpr void free_block(std::uint32_t which) noexcept {
+        flat_[which * Block].first = free_;
+        free_ = which;
+    }
+
+    static constexpr std::uint64_t none = max_offset;
+
+    std::vector<segment> flat_; // the segments, or room for blocks of them
+    std::vector<entry> index_;  // the blocks in their order; none while all are in one array
+    // Of no meaning while there is no index.
+    std::size_t in_blocks_ = 0;
+    std::uint64_t free_ = none;
 };
+
+/// Segments in order; void when the set is changed.
+template <std::size_t Block>
+class basic_segment_set<Block>::const_iterator {
+  public:
+    using value_type = segment;
+    using difference_type = std::ptrdiff_t;
+    using pointer = segment const*;
+    using reference = segment const&;
+    using iterator_category = std::bidirectional_iterator_tag;
+
+    const_iterator() = default;
+    constexpr const_iterator(basic_segment_set const& of, std::size_t block,
+                             std::size_t at) noexcept
+        : of_(&of), block_(block) {
+        enter();
+        at_ += at;
+    }
+
+    [[nodiscard]] constexpr reference operator*() const noexcept { return *at_; }
+    [[nodiscard]] constexpr pointer operator->() const noexcept { return at_; }
+    constexpr const_iterator& operator++() noexcept {
+        if (++at_ == end_ && block_ + 1 != of_->blocks()) {
+            ++block_;
+            enter();
+        }
+        return *this;
+    }
+    constexpr const_iterator& operator--() noexcept {
+        if (at_ == begin_) {
+            --block_;
+            enter();
+            at_ = end_;
+        }
+        --at_;
+        return *this;
+    }
+    constexpr const_iterator operator++(int) noexcept {
+        const_iterator const old = *this;
+        ++*this;
+        return old;
+    }
+    constexpr const_iterator operator--(int) noexcept {
+        const_iterator const old = *this;
+        --*this;
+        return old;
+    }
+    // One block may end where another begins.
+    friend constexpr bool operator==(const_iterator const& a, const_iterator const& b) noexcept {
+        return a.at_ == b.at_ && a.block_ == b.block_;
+    }
+
+  private:
+    constexpr void enter() noexcept {
+        at_ = begin_ = of_->block(block_);
+        end_ = begin_ + of_->count(block_);
+    }
+
+    basic_segment_set const* of_ = nullptr;
+    std::size_t block_ = 0;
+    segment const* begin_ = nullptr;
+    segment const* at_ = nullptr;
+    segment const* end_ = nullptr;
+};
+
+/// Of a few dozen segments, as a download has them, it is a sorted array.
+using segment_set = basic_segment_set<256>;
 
 } // namespace cleave
 
@@ -1790,6 +2144,10 @@ inline constexpr char const* version_string = "0.1.0";
 // without regard to case, white space, decimal numbers, comma-separated lists. Knows no field by
 // name, and no locale.
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 namespace cleave::detail {
 
 inline constexpr std::uint8_t http_token = 1;
@@ -1816,6 +2174,25 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     for (char const c : text)
         if (!http_is(c, what)) return false;
     return true;
+}
+/// The first byte from `at` on that is no `http_text`, or `end`.
+[[nodiscard]] inline char const* http_text_end(char const* at, char const* end) noexcept {
+#if defined(__SSE2__)
+    __m128i const control = _mm_set1_epi8(0x1f);
+    __m128i const tab = _mm_set1_epi8(0x09);
+    __m128i const del = _mm_set1_epi8(0x7f);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes;
+        std::memcpy(&bytes, at, sizeof bytes);
+        __m128i const low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes);
+        __m128i const bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low),
+                                         _mm_cmpeq_epi8(bytes, del));
+        if (auto const which = static_cast<unsigned>(_mm_movemask_epi8(bad)); which != 0)
+            return at + std::countr_zero(which);
+    }
+#endif
+    while (at != end && http_is(*at, http_text)) ++at;
+    return at;
 }
 [[nodiscard]] constexpr bool http_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
@@ -2058,8 +2435,8 @@ struct head_limits {
 /// Refused as `error::malformed_head`: lines that end in LF alone, CR without LF, control
 /// characters other than HTAB in values, folded lines, white space before the colon, empty or
 /// ill-spelt names, a status that is not three digits. At most two empty lines may stand before a
-/// status line. Work is linear in the bytes, however they are split: each is looked at once for the
-/// end of its line, and once more when the line is complete.
+/// status line. Work is linear in the bytes, however they are split: each is looked at three times
+/// at most.
 ///
 /// Not thread-safe. May be moved, and `head()` stays valid then; not copied. Buffers grow to the
 /// greatest head met, and are kept.
@@ -2101,6 +2478,13 @@ class response_head_parser {
             if (rest.empty()) {
                 fail(error::head_too_large);
                 break;
+            }
+            if (expects_ == part::field_line && line_ == buffer_.size()) {
+                if (std::size_t const lines = take_field_lines(rest); lines != 0) {
+                    consumed += lines;
+                    taken_ += lines;
+                    continue;
+                }
             }
             std::size_t const newline = rest.find('\n');
             bool const ends = newline != std::string_view::npos;
@@ -2154,6 +2538,11 @@ class response_head_parser {
         return {buffer_.data() + from, to - from};
     }
 
+    [[nodiscard]] static bool is_text(std::string_view text) noexcept {
+        char const* const end = text.data() + text.size();
+        return detail::http_text_end(text.data(), end) == end;
+    }
+
     // Something else than HTTP may never end its first line: it is told by its first bytes.
     void check_opening() noexcept {
         std::string_view const line = text(line_, buffer_.size());
@@ -2202,7 +2591,7 @@ class response_head_parser {
             if (rest[0] != ' ') return fail(error::malformed_head);
             rest.remove_prefix(1);
         }
-        if (!detail::http_all(rest, detail::http_text)) return fail(error::malformed_head);
+        if (!is_text(rest)) return fail(error::malformed_head);
         if (status == 101) return fail(error::unexpected_upgrade);
         if (status / 100 == 1 && ++interim_ > limits_.interim) return fail(error::too_many_interim);
 
@@ -2222,9 +2611,42 @@ class response_head_parser {
         if (colon == 0 || colon == line.size() || line[colon] != ':')
             return fail(error::malformed_head);
         std::string_view const value = detail::http_trim(line.substr(colon + 1));
-        if (!detail::http_all(value, detail::http_text)) return fail(error::malformed_head);
+        if (!is_text(value)) return fail(error::malformed_head);
         std::size_t const at = static_cast<std::size_t>(value.data() - buffer_.data());
         places_.push_back({line_, line_ + colon, at, at + value.size()});
+    }
+
+    // Nearly all lines come whole and well-formed: these are read where they lie, in one pass, and
+    // kept together, up to the head's end. Answers how many bytes they are; any other line is left,
+    // good or bad.
+    std::size_t take_field_lines(std::string_view bytes) {
+        char const* const begin = bytes.data();
+        char const* const end = begin + bytes.size();
+        char const* line = begin;
+        std::size_t const base = buffer_.size();
+        while (places_.size() != limits_.fields) {
+            char const* at = line;
+            while (at != end && detail::http_is(*at, detail::http_token)) ++at;
+            if (at == line || at == end || *at != ':') break;
+            char const* const colon = at++;
+            while (at != end && (*at == ' ' || *at == '\t')) ++at;
+            char const* value_end = detail::http_text_end(at, end);
+            if (end - value_end < 2 || value_end[0] != '\r' || value_end[1] != '\n') break;
+            char const* const next = value_end + 2;
+            while (value_end != at && (value_end[-1] == ' ' || value_end[-1] == '\t')) --value_end;
+            auto const place_of = [&](char const* p) {
+                return base + static_cast<std::size_t>(p - begin);
+            };
+            places_.push_back({place_of(line), place_of(colon), place_of(at), place_of(value_end)});
+            line = next;
+        }
+        bool const ends = end - line >= 2 && line[0] == '\r' && line[1] == '\n';
+        if (ends) line += 2;
+        if (line == begin) return 0;
+        buffer_.insert(buffer_.end(), begin, line);
+        line_ = buffer_.size();
+        if (ends) end_head();
+        return static_cast<std::size_t>(line - begin);
     }
 
     void end_head() {
@@ -7863,8 +8285,9 @@ static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include <dirent.h>
+
 #include <climits>
-#include <filesystem>
 #include <map>
 
 namespace cleave {
@@ -7967,10 +8390,11 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
     return {};
 }
 [[nodiscard]] inline std::error_code tls_trust_file(X509_STORE* store, std::string const& path) {
-    std::error_code ignored;
     tls_ptr<BIO> const file{BIO_new_file(path.c_str(), "r")};
     // A directory can be opened, but not read.
-    if (!file || std::filesystem::is_directory(path, ignored)) return error::trust_store_unreadable;
+    struct stat found {};
+    if (!file || (::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)))
+        return error::trust_store_unreadable;
     return tls_trust(store, file.get());
 }
 
@@ -7985,15 +8409,17 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 [[nodiscard]] inline std::error_code tls_look_for_certificate(std::string_view directories) {
     std::error_code why = error::trust_store_empty;
     while (!directories.empty()) {
-        auto const one = directories.substr(0, directories.find(':'));
+        std::string const one{directories.substr(0, directories.find(':'))};
         directories.remove_prefix(std::min(one.size() + 1, directories.size()));
-        std::error_code ec;
-        std::filesystem::directory_iterator entry{std::filesystem::path{one}, ec};
-        for (; !ec && entry != std::filesystem::directory_iterator{}; entry.increment(ec))
-            if (tls_is_hash_name(entry->path().filename().native()) &&
-                ::access(entry->path().c_str(), R_OK) == 0)
+        struct closer {
+            void operator()(DIR* d) const noexcept { ::closedir(d); }
+        };
+        std::unique_ptr<DIR, closer> const directory{::opendir(one.c_str())};
+        if (!directory) why = error::trust_store_unreadable;
+        while (dirent const* const entry = directory ? ::readdir(directory.get()) : nullptr)
+            if (tls_is_hash_name(entry->d_name) &&
+                ::access((one + "/" + entry->d_name).c_str(), R_OK) == 0)
                 return {};
-        if (ec) why = error::trust_store_unreadable;
     }
     return why;
 }
@@ -8009,8 +8435,9 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
     auto const look = [](char const* variable, char const* otherwise, auto examine) {
         char const* const named = std::getenv(variable);
         std::string const place = named != nullptr ? named : otherwise;
-        std::error_code ignored;
-        if (named == nullptr && !std::filesystem::exists(place, ignored) && !ignored)
+        struct stat found {};
+        if (named == nullptr && ::stat(place.c_str(), &found) != 0 &&
+            (errno == ENOENT || errno == ENOTDIR))
             return make_error_code(error::trust_store_empty);
         return examine(place);
     };
@@ -14160,14 +14587,16 @@ class splicer {
 
 } // namespace cleave
 
+#if defined(__APPLE__)
+#include <sys/random.h>
+#endif
+
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/strand.hpp>
-
-#include <random>
 
 namespace cleave::detail {
 
@@ -15239,10 +15668,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     [[nodiscard]] static request seeded(request what) {
-        if (what.seed == 0) {
-            std::random_device source;
-            what.seed = (std::uint64_t{source()} << 32U) | source();
-        }
+        // Only for waits that differ; where the system has no chance to give, the time has to do.
+        if (what.seed == 0 && ::getentropy(&what.seed, sizeof what.seed) != 0)
+            what.seed = static_cast<std::uint64_t>(now().count());
         return what;
     }
 
@@ -15702,8 +16130,10 @@ template <class Policies>
 report download(request what, std::string path, Policies how, std::error_code& ec) {
     return download(std::move(what), file_sink{std::move(path)}, std::move(how), ec);
 }
-inline report download(request what, std::string path, std::error_code& ec) {
-    return download(std::move(what), std::move(path), policies<>{}, ec);
+// A template, so that who only includes this compiles no download.
+template <class Policies = policies<>>
+report download(request what, std::string path, std::error_code& ec) {
+    return download(std::move(what), std::move(path), Policies{}, ec);
 }
 
 /// Downloads `what` into `sink` and waits for it. Throws `download_error`.

@@ -85,6 +85,41 @@ TEST_CASE("crc32c is the same by table, by processor and bit by bit") {
         }
 }
 
+TEST_CASE("crc32c is the same where the processor takes several streams side by side") {
+    // Around one, two and three streams, and rounds of three; and anywhere in memory.
+    constexpr std::size_t stream = cleave::detail::crc32c_stream;
+    cleave_test::random_source random{5};
+    auto const bytes = random_bytes(random, 7 * stream + 64);
+    for (std::size_t streams = 0; streams != 8; ++streams)
+        for (std::size_t more = 0; more != 41; ++more) {
+            if (streams * stream + more < 20) continue;
+            std::size_t const n = streams * stream + more - 20;
+            std::size_t const from = random.index(17);
+            CAPTURE(n, from);
+            auto const some = std::span{bytes}.subspan(from, n);
+            auto const before = static_cast<std::uint32_t>(random());
+            std::uint32_t const table = cleave::detail::crc32c_by_table(some.data(), n, before);
+            if (cleave::detail::crc32c_has_processor())
+                REQUIRE(table == cleave::detail::crc32c_by_processor(some.data(), n, before));
+            REQUIRE(~table == crc32c(some, ~before));
+            // A single bit makes a difference, in whichever stream it is.
+            if (n == 0) continue;
+            std::vector<std::byte> other(some.begin(), some.end());
+            other[random.index(n)] ^= std::byte{1};
+            REQUIRE(crc32c(other, ~before) != ~table);
+        }
+}
+
+TEST_CASE("a stream of zeros makes of a remainder what its tables say") {
+    cleave_test::random_source random{6};
+    std::vector<std::byte> const zeros(cleave::detail::crc32c_stream);
+    for (int i = 0; i != 1000; ++i) {
+        auto const crc = static_cast<std::uint32_t>(random());
+        REQUIRE(cleave::detail::crc32c_past_stream(cleave::detail::crc32c_stream_tables(), crc) ==
+                cleave::detail::crc32c_by_table(zeros.data(), zeros.size(), crc));
+    }
+}
+
 TEST_CASE("crc32c goes on from what came before") {
     cleave_test::random_source random{2};
     auto const bytes = random_bytes(random, 200);

@@ -2,7 +2,7 @@
 //
 // A set of segments is a set of bytes: whatever is done to it, in whatever order, it says what a
 // bitmap would say, in the fewest segments, at both ends of 64 bits; and once it has room, it asks
-// for no more memory.
+// for no more memory. The same where its segments lie in many blocks: of four, there are soon many.
 
 #include <cleave/base/segment_set.hpp>
 
@@ -10,21 +10,27 @@
 #include <laws/random.hpp>
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
+#include <numeric>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 using cleave::max_offset;
 using cleave::segment;
 using cleave::segment_set;
+using small_blocks = cleave::basic_segment_set<4>;
 
 namespace {
 
 // 201 bytes from `base` on, each in or not.
 class bitmap {
-public:
+  public:
     static constexpr std::uint64_t size = 201;
 
     explicit bitmap(std::uint64_t base) : base_(base) {}
@@ -71,7 +77,7 @@ public:
         return to;
     }
 
-private:
+  private:
     [[nodiscard]] std::size_t at(std::uint64_t offset) const {
         return static_cast<std::size_t>(offset - base_);
     }
@@ -79,18 +85,22 @@ private:
     std::vector<bool> bits_ = std::vector<bool>(size);
 };
 
-std::vector<segment> list(segment_set const& s) { return {s.begin(), s.end()}; }
+template <class Set>
+std::vector<segment> list(Set const& s) {
+    return {s.begin(), s.end()};
+}
 
 } // namespace
 
-TEST_CASE("a set of segments says what a bitmap says") {
+TEMPLATE_TEST_CASE("a set of segments says what a bitmap says", "", segment_set, small_blocks,
+                   cleave::basic_segment_set<16>) {
     std::uint64_t const base =
         GENERATE(std::uint64_t{0}, std::uint64_t{0xffff'ff90}, max_offset - (bitmap::size - 1));
     for (std::uint64_t seed = 1; seed <= 40; ++seed) {
         CAPTURE(base, seed);
         cleave_test::random_source random{seed};
         bitmap model{base};
-        segment_set set;
+        TestType set;
         // Some runs make many small holes, others few large ones.
         bool const small = random.chance(50);
         auto const some = [&] {
@@ -108,6 +118,8 @@ TEST_CASE("a set of segments says what a bitmap says") {
 
             auto const runs = model.runs();
             REQUIRE(list(set) == runs); // the fewest: none touches the next
+            REQUIRE(std::equal(runs.rbegin(), runs.rend(), std::make_reverse_iterator(set.end()),
+                               std::make_reverse_iterator(set.begin())));
             REQUIRE(set.count() == runs.size());
             REQUIRE(set.empty() == runs.empty());
             REQUIRE(set.bytes() == model.count(model.all()));
@@ -213,12 +225,77 @@ TEST_CASE("also of all offsets at once, each new byte counts") {
     }
 }
 
-TEST_CASE("a set with room takes no memory") {
+TEST_CASE("sets are equal when their bytes are, whatever their blocks") {
+    cleave_test::random_source random{21};
+    for (int i = 0; i < 200; ++i) {
+        small_blocks a;
+        for (int n = 0; n < 100; ++n) a.insert(random.within({0, 400}));
+        for (int n = 0; n < 100; ++n) {
+            auto const from = random.below(400);
+            a.erase({from, from + random.below(3)});
+        }
+        small_blocks b;
+        for (segment const s : a) b.insert(s);
+        REQUIRE(a == b);
+        small_blocks c = a;
+        REQUIRE(c == a);
+        small_blocks const d = std::move(c);
+        REQUIRE(d == a);
+        c = a;
+        std::uint64_t const last = std::prev(a.end())->last;
+        b.erase({last, last});
+        REQUIRE_FALSE(a == b);
+        b.insert({last, last});
+        b.insert({last + 2, last + 2});
+        REQUIRE_FALSE(a == b);
+        REQUIRE(c == d);
+    }
+}
+
+TEST_CASE("a hundred thousand segments, put in and taken out at random, are all there") {
+    constexpr std::uint64_t n = 100'000;
+    std::vector<std::uint64_t> order(n);
+    std::iota(order.begin(), order.end(), std::uint64_t{0});
+    cleave_test::random_source random{22};
+    auto const shuffle = [&] {
+        for (std::size_t i = n; i > 1; --i) std::swap(order[i - 1], order[random.index(i)]);
+    };
+    segment_set set;
+    shuffle();
+    for (std::uint64_t const i : order) set.insert({10 * i, 10 * i + 4});
+    REQUIRE(set.count() == n);
+    REQUIRE(set.bytes() == 5 * n);
+    std::uint64_t next = 0;
+    for (segment const s : set) next += s == segment{10 * next, 10 * next + 4} ? 1 : 0;
+    REQUIRE(next == n);
+
+    // A hole in each; then what is left of each, from whichever end.
+    shuffle();
+    std::uint64_t taken = 0;
+    for (std::uint64_t const i : order) taken += set.erase({10 * i + 1, 10 * i + 3});
+    REQUIRE(taken == 3 * n);
+    REQUIRE(set.count() == 2 * n);
+    shuffle();
+    for (std::uint64_t const i : order) {
+        REQUIRE(set.find(10 * i) == segment{10 * i, 10 * i});
+        REQUIRE_FALSE(set.find(10 * i + 2));
+        REQUIRE(set.erase({10 * i, 10 * i}) == 1);
+        REQUIRE_FALSE(set.find(10 * i));
+    }
+    REQUIRE(set.count() == n);
+    REQUIRE(set.erase({0, 5 * n - 1}) == n / 2);
+    REQUIRE(set.front() == segment{5 * n + 4, 5 * n + 4});
+    REQUIRE(set.insert({5 * n, 10 * n}) == 5 * n + 1 - n / 2);
+    REQUIRE(list(set) == std::vector<segment>{{5 * n, 10 * n}});
+}
+
+TEMPLATE_TEST_CASE("a set with room takes no memory", "", segment_set, small_blocks) {
     cleave_test::random_source random{20};
     bitmap const model{0};
-    segment_set set;
+    TestType set;
     // Of 201 bytes no more than 101 can stand apart.
-    CHECK(cleave_test::allocations_of([&] { set.reserve(101); }) == 1);
+    CHECK(cleave_test::allocations_of([&] { set.reserve(101); }) ==
+          (std::is_same_v<TestType, segment_set> ? 1 : 2));
     std::size_t most = 0;
     std::size_t const taken = cleave_test::allocations_of([&] {
         for (std::uint64_t i = 0; i < bitmap::size; i += 2) set.insert({i, i});
@@ -240,3 +317,11 @@ TEST_CASE("a set with room takes no memory") {
     // The counter counts.
     CHECK(cleave_test::allocations_of([] { std::string const text(1000, 'x'); }) == 1);
 }
+
+// At compile time, too.
+static_assert([] {
+    small_blocks set;
+    for (std::uint64_t i = 0; i != 40; ++i) set.insert({7 * i % 40 * 2, 7 * i % 40 * 2});
+    return set.count() == 40 && set.erase({11, 60}) == 25 && set.count() == 15 &&
+           set.insert({0, 100}) == 101 - 15 && set.count() == 1;
+}());

@@ -199,6 +199,29 @@ TEST_CASE("bare CR, bare LF and control characters are refused everywhere (D05, 
     }
 }
 
+TEST_CASE("each byte of a long value counts, wherever it stands (D07)") {
+    response_head_parser parser;
+    std::size_t right = 0;
+    for (std::size_t length = 1; length <= 40; ++length)
+        for (std::size_t at = 0; at < length; ++at)
+            for (int byte = 0; byte < 0x100; ++byte) {
+                std::string value(length, 'v');
+                value[at] = static_cast<char>(byte);
+                bool const good = byte == '\t' || (byte >= 0x20 && byte != 0x7f);
+                for (auto const& [name, line] :
+                     {std::pair{"value", "HTTP/1.1 200 OK\r\nA:" + value + "\r\n\r\n"},
+                      std::pair{"reason", "HTTP/1.1 200 " + value + "\r\n\r\n"}}) {
+                    parser.reset();
+                    auto const p = parser.feed(line);
+                    if (p.is == (good ? state::complete : state::failed))
+                        ++right;
+                    else
+                        UNSCOPED_INFO(name << " of " << length << ", byte " << at << ": " << byte);
+                }
+            }
+    CHECK(right == 820 * 256 * 2);
+}
+
 TEST_CASE("field lines that are refused (D08, D09)") {
     for (char const* lines :
          {"Content-Length : 5\r\n", "Content-Length\t: 5\r\n", " Content-Length: 5\r\n",

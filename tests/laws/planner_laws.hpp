@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -165,7 +166,7 @@ template <cleave::range_planner P>
         if (what < 45) {
             if (owed.empty() || held.size() == most_lanes) continue;
             cleave::segment const gap =
-                owed.begin()[static_cast<std::ptrdiff_t>(random.index(owed.count()))];
+                *std::next(owed.begin(), static_cast<std::ptrdiff_t>(random.index(owed.count())));
             auto const lanes = static_cast<std::uint32_t>(random.below(most_lanes + 1));
             cleave::plan_state const state{wanted, owed.bytes(), lanes, outstanding};
             if (auto broken = broken_answer(p, gap, state); !broken.empty()) return broken;

@@ -22,7 +22,9 @@
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
+#include <dirent.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -40,7 +42,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -152,10 +153,11 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
     return {};
 }
 [[nodiscard]] inline std::error_code tls_trust_file(X509_STORE* store, std::string const& path) {
-    std::error_code ignored;
     tls_ptr<BIO> const file{BIO_new_file(path.c_str(), "r")};
     // A directory can be opened, but not read.
-    if (!file || std::filesystem::is_directory(path, ignored)) return error::trust_store_unreadable;
+    struct stat found {};
+    if (!file || (::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)))
+        return error::trust_store_unreadable;
     return tls_trust(store, file.get());
 }
 
@@ -170,15 +172,17 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 [[nodiscard]] inline std::error_code tls_look_for_certificate(std::string_view directories) {
     std::error_code why = error::trust_store_empty;
     while (!directories.empty()) {
-        auto const one = directories.substr(0, directories.find(':'));
+        std::string const one{directories.substr(0, directories.find(':'))};
         directories.remove_prefix(std::min(one.size() + 1, directories.size()));
-        std::error_code ec;
-        std::filesystem::directory_iterator entry{std::filesystem::path{one}, ec};
-        for (; !ec && entry != std::filesystem::directory_iterator{}; entry.increment(ec))
-            if (tls_is_hash_name(entry->path().filename().native()) &&
-                ::access(entry->path().c_str(), R_OK) == 0)
+        struct closer {
+            void operator()(DIR* d) const noexcept { ::closedir(d); }
+        };
+        std::unique_ptr<DIR, closer> const directory{::opendir(one.c_str())};
+        if (!directory) why = error::trust_store_unreadable;
+        while (dirent const* const entry = directory ? ::readdir(directory.get()) : nullptr)
+            if (tls_is_hash_name(entry->d_name) &&
+                ::access((one + "/" + entry->d_name).c_str(), R_OK) == 0)
                 return {};
-        if (ec) why = error::trust_store_unreadable;
     }
     return why;
 }
@@ -194,8 +198,9 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
     auto const look = [](char const* variable, char const* otherwise, auto examine) {
         char const* const named = std::getenv(variable);
         std::string const place = named != nullptr ? named : otherwise;
-        std::error_code ignored;
-        if (named == nullptr && !std::filesystem::exists(place, ignored) && !ignored)
+        struct stat found {};
+        if (named == nullptr && ::stat(place.c_str(), &found) != 0 &&
+            (errno == ENOENT || errno == ENOTDIR))
             return make_error_code(error::trust_store_empty);
         return examine(place);
     };

@@ -20,6 +20,12 @@
 #include <cleave/source/concept.hpp>
 #include <cleave/verify/concept.hpp>
 
+#include <sys/types.h>
+#include <unistd.h>
+#if defined(__APPLE__)
+#include <sys/random.h>
+#endif
+
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
@@ -42,7 +48,6 @@
 #include <mutex>
 #include <new>
 #include <optional>
-#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -1121,10 +1126,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     [[nodiscard]] static request seeded(request what) {
-        if (what.seed == 0) {
-            std::random_device source;
-            what.seed = (std::uint64_t{source()} << 32U) | source();
-        }
+        // Only for waits that differ; where the system has no chance to give, the time has to do.
+        if (what.seed == 0 && ::getentropy(&what.seed, sizeof what.seed) != 0)
+            what.seed = static_cast<std::uint64_t>(now().count());
         return what;
     }
 

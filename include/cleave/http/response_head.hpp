@@ -71,8 +71,8 @@ struct head_limits {
 /// Refused as `error::malformed_head`: lines that end in LF alone, CR without LF, control
 /// characters other than HTAB in values, folded lines, white space before the colon, empty or
 /// ill-spelt names, a status that is not three digits. At most two empty lines may stand before a
-/// status line. Work is linear in the bytes, however they are split: each is looked at once for the
-/// end of its line, and once more when the line is complete.
+/// status line. Work is linear in the bytes, however they are split: each is looked at three times
+/// at most.
 ///
 /// Not thread-safe. May be moved, and `head()` stays valid then; not copied. Buffers grow to the
 /// greatest head met, and are kept.
@@ -114,6 +114,13 @@ class response_head_parser {
             if (rest.empty()) {
                 fail(error::head_too_large);
                 break;
+            }
+            if (expects_ == part::field_line && line_ == buffer_.size()) {
+                if (std::size_t const lines = take_field_lines(rest); lines != 0) {
+                    consumed += lines;
+                    taken_ += lines;
+                    continue;
+                }
             }
             std::size_t const newline = rest.find('\n');
             bool const ends = newline != std::string_view::npos;
@@ -167,6 +174,11 @@ class response_head_parser {
         return {buffer_.data() + from, to - from};
     }
 
+    [[nodiscard]] static bool is_text(std::string_view text) noexcept {
+        char const* const end = text.data() + text.size();
+        return detail::http_text_end(text.data(), end) == end;
+    }
+
     // Something else than HTTP may never end its first line: it is told by its first bytes.
     void check_opening() noexcept {
         std::string_view const line = text(line_, buffer_.size());
@@ -215,7 +227,7 @@ class response_head_parser {
             if (rest[0] != ' ') return fail(error::malformed_head);
             rest.remove_prefix(1);
         }
-        if (!detail::http_all(rest, detail::http_text)) return fail(error::malformed_head);
+        if (!is_text(rest)) return fail(error::malformed_head);
         if (status == 101) return fail(error::unexpected_upgrade);
         if (status / 100 == 1 && ++interim_ > limits_.interim) return fail(error::too_many_interim);
 
@@ -235,9 +247,42 @@ class response_head_parser {
         if (colon == 0 || colon == line.size() || line[colon] != ':')
             return fail(error::malformed_head);
         std::string_view const value = detail::http_trim(line.substr(colon + 1));
-        if (!detail::http_all(value, detail::http_text)) return fail(error::malformed_head);
+        if (!is_text(value)) return fail(error::malformed_head);
         std::size_t const at = static_cast<std::size_t>(value.data() - buffer_.data());
         places_.push_back({line_, line_ + colon, at, at + value.size()});
+    }
+
+    // Nearly all lines come whole and well-formed: these are read where they lie, in one pass, and
+    // kept together, up to the head's end. Answers how many bytes they are; any other line is left,
+    // good or bad.
+    std::size_t take_field_lines(std::string_view bytes) {
+        char const* const begin = bytes.data();
+        char const* const end = begin + bytes.size();
+        char const* line = begin;
+        std::size_t const base = buffer_.size();
+        while (places_.size() != limits_.fields) {
+            char const* at = line;
+            while (at != end && detail::http_is(*at, detail::http_token)) ++at;
+            if (at == line || at == end || *at != ':') break;
+            char const* const colon = at++;
+            while (at != end && (*at == ' ' || *at == '\t')) ++at;
+            char const* value_end = detail::http_text_end(at, end);
+            if (end - value_end < 2 || value_end[0] != '\r' || value_end[1] != '\n') break;
+            char const* const next = value_end + 2;
+            while (value_end != at && (value_end[-1] == ' ' || value_end[-1] == '\t')) --value_end;
+            auto const place_of = [&](char const* p) {
+                return base + static_cast<std::size_t>(p - begin);
+            };
+            places_.push_back({place_of(line), place_of(colon), place_of(at), place_of(value_end)});
+            line = next;
+        }
+        bool const ends = end - line >= 2 && line[0] == '\r' && line[1] == '\n';
+        if (ends) line += 2;
+        if (line == begin) return 0;
+        buffer_.insert(buffer_.end(), begin, line);
+        line_ = buffer_.size();
+        if (ends) end_head();
+        return static_cast<std::size_t>(line - begin);
     }
 
     void end_head() {

@@ -6,11 +6,17 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <string_view>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace cleave::detail {
 
@@ -38,6 +44,25 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     for (char const c : text)
         if (!http_is(c, what)) return false;
     return true;
+}
+/// The first byte from `at` on that is no `http_text`, or `end`.
+[[nodiscard]] inline char const* http_text_end(char const* at, char const* end) noexcept {
+#if defined(__SSE2__)
+    __m128i const control = _mm_set1_epi8(0x1f);
+    __m128i const tab = _mm_set1_epi8(0x09);
+    __m128i const del = _mm_set1_epi8(0x7f);
+    for (; end - at >= 16; at += 16) {
+        __m128i bytes;
+        std::memcpy(&bytes, at, sizeof bytes);
+        __m128i const low = _mm_cmpeq_epi8(_mm_min_epu8(bytes, control), bytes);
+        __m128i const bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(bytes, tab), low),
+                                         _mm_cmpeq_epi8(bytes, del));
+        if (auto const which = static_cast<unsigned>(_mm_movemask_epi8(bad)); which != 0)
+            return at + std::countr_zero(which);
+    }
+#endif
+    while (at != end && http_is(*at, http_text)) ++at;
+    return at;
 }
 [[nodiscard]] constexpr bool http_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
