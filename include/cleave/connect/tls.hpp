@@ -378,12 +378,16 @@ class tls_context {
 /// one; and what OpenSSL sends raises no SIGPIPE.
 ///
 /// OpenSSL goes on by itself as long as records come in which there is nothing for us. So in one
-/// turn it gets no more than one buffer, and then the socket seems empty: that may be 2400 changes
-/// of keys, which take it a tenth of a second.
+/// turn it gets no more than one buffer, and then the socket seems empty: that may be 4800 changes
+/// of keys, which take it two tenths of a second.
 class tls_wire {
   public:
     void attach(int fd) noexcept { fd_ = fd; }
     void begin_turn() noexcept { may_receive_ = true; }
+    /// Whether the turn is over, all that it brought has been read, and there seems to be more.
+    [[nodiscard]] bool wants_turn() const noexcept {
+        return !may_receive_ && first_ == last_ && last_ == bytes_.size();
+    }
     /// Whether nothing is left to read, here and in the socket.
     [[nodiscard]] bool is_dry() const noexcept {
         char next{};
@@ -475,7 +479,7 @@ class tls_wire {
     std::error_code failed_;
     std::size_t first_ = 0; // of what is in `bytes_` and not read
     std::size_t last_ = 0;
-    std::array<char, 65536> bytes_;
+    std::array<char, 131072> bytes_;
 };
 
 /// One connection's TLS: never waits.
@@ -549,6 +553,7 @@ class tls_link final : public connection_layer {
         drained_ = false;
         wire_.begin_turn();
         std::size_t got = 0;
+        std::size_t got_before = 0; // this turn
         while (got != to.size() && !ended_) {
             ERR_clear_error();
             std::size_t n = 0;
@@ -557,8 +562,16 @@ class tls_link final : public connection_layer {
             if (done == 1) continue;
             ec = outcome(done);
             drained_ = ec == asio::error::would_block;
-            if (drained_) break;
-            ended_ = ec;
+            if (!drained_) {
+                ended_ = ec;
+            } else if (wire_.wants_turn() && got != got_before) {
+                // A turn that brought something for us may be followed by another.
+                got_before = got;
+                drained_ = false;
+                wire_.begin_turn();
+            } else {
+                break;
+            }
         }
         // What came before the end comes first.
         if (ended_) ec = ended_;

@@ -1139,7 +1139,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static constexpr std::uint64_t most_low_water = 1024 * 1024;
     static constexpr std::size_t staging_size = 64 * 1024;
     static constexpr std::size_t hash_buffer_size = 256 * 1024;
-    static constexpr std::size_t sum_buffer_size = 64 * 1024;
+    static constexpr std::size_t sum_buffer_size = 256 * 1024;
 
     Executor executor_;
     strand_type strand_;

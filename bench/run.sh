@@ -1,0 +1,266 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSL-1.0
+#
+# Runs all benches on a Debian 12 that may have nothing yet:
+#
+#     sh bench/run.sh [--short] [download|shaped|ordered|micro|footprint]...
+#
+# Installs the packages that are missing, builds the preset `bench`, and writes tables and pictures
+# into bench/results. All benches unless some are named. It takes an hour or two, in which the
+# machine should do nothing else. With --short it takes about two minutes once all is built, of a
+# small object and few runs, and writes into build/bench/results: that shows that it works, and no
+# more. The footprint, which keeps a compiler busy for minutes, is then made only where it is named.
+
+set -eu
+cd "$(dirname "$0")/.."
+
+short=false
+if [ "${1-}" = --short ]; then
+    short=true
+    shift
+fi
+if [ $# = 0 ]; then
+    set -- download shaped ordered micro
+    $short || set -- "$@" footprint
+fi
+for name; do
+    case $name in
+        download | shaped | ordered | micro | footprint) ;;
+        *) echo "usage: run.sh [--short] [download|shaped|ordered|micro|footprint]..." >&2; exit 2 ;;
+    esac
+done
+
+. .ci/packages.sh
+need_packages g++ cmake ninja-build libasio-dev libssl-dev libbenchmark-dev \
+    libcurl4-openssl-dev libhttp-parser-dev libboost-dev nginx-light openssl curl aria2 axel lftp \
+    gnuplot-nox
+
+bin=build/bench/bin
+log=build/bench/build.log
+mkdir -p build/bench
+echo "== Building (log: $log)"
+{
+    cmake --preset bench && cmake --build --preset bench
+} >$log 2>&1 || {
+    cat $log >&2
+    exit 1
+}
+
+if $short; then
+    results=build/bench/results
+    download="--size 64M --runs 3 --counts 1"
+    shaped="--runs 1"
+    ordered="--runs 1"
+    micro="--benchmark_min_time=0.01"
+    footprint=
+else
+    results=bench/results
+    download=
+    shaped="--runs 9 --peers"
+    ordered="--runs 9"
+    micro="--benchmark_repetitions=10 --benchmark_enable_random_interleaving=true
+        --benchmark_report_aggregates_only=true"
+    footprint=--exact
+fi
+mkdir -p $results
+# The files that other programs write shall not wait for a disk.
+if [ -d /dev/shm ]; then export TMPDIR=/dev/shm; fi
+
+failed=
+# say <name> <title> <command...>: a page of results. What the command says is its text.
+say() {
+    page=$results/$1.md
+    echo "== $1"
+    {
+        printf '# %s\n\nWritten by `sh bench/run.sh%s`.\n\n' "$2" "$($short && echo ' --short' || :)"
+    } >"$page"
+    shift 2
+    "$@" >>"$page" || {
+        failed="$failed $page"
+        echo "run.sh: $page ends where it went wrong" >&2
+    }
+}
+
+run_download() {
+    data=build/bench/download.tsv
+    # shellcheck disable=SC2086
+    $bin/bench_download $download --markdown --data $data || return 1
+    sh bench/plot.sh $data $results/download.svg
+    printf '\n![processor time beside the floor](download.svg)\n'
+
+    # The build lies on a disk, where the page cache and the file system have their say.
+    disk=$PWD/build/bench/on-disk
+    printf '\n## To a file on %s\n\n' "$(df --output=fstype build/bench | tail -n 1)"
+    # shellcheck disable=SC2086
+    $bin/bench_download $download --markdown --data $data --to "$disk" \
+        --case plain-file-4 --case tls-file-4 || return 1
+    rmdir "$disk"
+}
+
+run_shaped() {
+    table=build/bench/shaped.txt
+    # shellcheck disable=SC2086
+    $bin/bench_shaped $shaped --markdown >$table || return 1
+    cat $table
+    # Columns by their names; whoever never ended has no ratio.
+    {
+        echo "# wall time beside the ideal; less is better"
+        awk -F' *[|] *' '
+            $2 == "scenario" { for (i = 2; i < NF; ++i) at[$i] = i; next }
+            NF > 5 && at["wall/ideal"] && $2 !~ /^-/ {
+                client = at["client"] ? $(at["client"]) : "cleave"
+                ratio = $(at["wall/ideal"])
+                if (ratio + 0 == 0) next
+                if (client == "cleave") {
+                    goal = $(at["goal"])
+                    printf "%s\tgoal\t%s\t%s\t%s\n", $2, goal, goal, goal
+                }
+                printf "%s\t%s\t%s\t%s\t%s\n", $2, client, ratio, ratio, ratio
+            }' $table
+    } >build/bench/shaped.tsv
+    sh bench/plot.sh build/bench/shaped.tsv $results/shaped.svg
+    printf '\n![wall time beside the ideal](shaped.svg)\n'
+}
+
+run_ordered() {
+    # shellcheck disable=SC2086
+    $bin/bench_ordered $ordered --markdown
+}
+
+# A table of what Google Benchmark says as CSV: the median where there are several runs. Counters
+# of a program's own are further columns.
+micro_table() {
+    awk '
+        function split_csv(line, to,   n, c, i, quoted) {
+            n = 1
+            to[1] = ""
+            for (i = 1; i <= length(line); ++i) {
+                c = substr(line, i, 1)
+                if (c == "\"") quoted = !quoted
+                else if (c == "," && !quoted) to[++n] = ""
+                else to[n] = to[n] c
+            }
+            return n
+        }
+        function scaled(x) {
+            if (x == "") return ""
+            x += 0
+            if (x >= 1e9) return sprintf("%.2f G", x / 1e9)
+            if (x >= 1e6) return sprintf("%.2f M", x / 1e6)
+            if (x >= 1e3) return sprintf("%.2f k", x / 1e3)
+            return sprintf("%.4g", x)
+        }
+        function as_time(x, unit) {
+            x *= unit == "ns" ? 1 : unit == "us" ? 1e3 : unit == "ms" ? 1e6 : 1e9
+            if (x >= 1e9) return sprintf("%.4g s", x / 1e9)
+            if (x >= 1e6) return sprintf("%.4g ms", x / 1e6)
+            if (x >= 1e4) return sprintf("%.4g us", x / 1e3)
+            return sprintf("%.4g ns", x)
+        }
+        /^name,/ {
+            columns = split_csv($0, names)
+            next
+        }
+        columns {
+            split_csv($0, f)
+            name = f[1]
+            kind = ""
+            if (match(name, /_(mean|median|stddev|cv|BigO|RMS)$/)) {
+                kind = substr(name, RSTART + 1)
+                name = substr(name, 1, RSTART - 1)
+            }
+            if (kind == "cv") { cv[name] = f[4]; next }
+            if (kind == "BigO") {
+                growth[++grown] = sprintf("%s: %.3g ns times %s", name, f[4], f[5])
+                next
+            }
+            if (kind != "" && kind != "median") next
+            row[++rows] = name
+            time[name] = as_time(f[4], f[5])
+            for (i = 6; i <= columns; ++i) {
+                if (names[i] ~ /^(label|error_occurred|error_message)$/) continue
+                value[name, i] = f[i]
+                if (f[i] != "") used[i] = 1
+            }
+        }
+        END {
+            head = "| benchmark | CPU time | +- % |"
+            under = "|---|---:|---:|"
+            for (i = 6; i <= columns; ++i) if (i in used) {
+                n = names[i]
+                gsub(/_/, " ", n)
+                sub(/ per second/, "/s", n)
+                head = head " " n " |"
+                under = under "---:|"
+            }
+            print head
+            print under
+            for (r = 1; r <= rows; ++r) {
+                name = row[r]
+                line = "| " name " | " time[name] " | " \
+                    (name in cv ? sprintf("%.1f", cv[name] * 100) : "") " |"
+                for (i = 6; i <= columns; ++i) if (i in used)
+                    line = line " " scaled(value[name, i]) " |"
+                print line
+            }
+            if (grown) print ""
+            for (g = 1; g <= grown; ++g) print "- grows as " growth[g]
+        }
+    '
+}
+
+# For the picture: of a head, what others take to parse it beside what we take.
+parse_ratios() {
+    echo "# CPU time to parse a head beside that of cleave; less is better"
+    awk -F, '
+        /^"parse\// && !/_(mean|stddev|cv)",/ {
+            gsub(/"|_median/, "", $1)
+            split($1, name, "/")
+            if (name[3] == "cleave") ours = $4
+            printf "%s\t%s\t%.4f\t%.4f\t%.4f\n", name[2], name[3], $4 / ours, $4 / ours, $4 / ours
+        }'
+}
+
+run_micro() {
+    for source in bench/bench_*.cpp; do
+        program=$(basename "$source" .cpp)
+        # Those with a main of their own are not of this kind.
+        ! grep -q '^int main(' "$source" || continue
+        csv=build/bench/$program.csv
+        echo "run.sh: $program" >&2
+        # shellcheck disable=SC2086
+        $bin/$program $micro --benchmark_format=csv >$csv 2>build/bench/$program.err || {
+            cat build/bench/$program.err >&2
+            return 1
+        }
+        printf '## %s\n\n' "$program"
+        micro_table <$csv
+        echo
+        if [ $program = bench_head ]; then
+            parse_ratios <$csv >build/bench/parse.tsv
+            sh bench/plot.sh build/bench/parse.tsv $results/micro.svg
+            printf '![time to parse a head](micro.svg)\n\n'
+        fi
+    done
+}
+
+run_footprint() {
+    # shellcheck disable=SC2086
+    sh bench/footprint.sh --markdown $footprint
+}
+
+for name; do
+    case $name in
+        download) say download "Whole downloads" run_download ;;
+        shaped) say shaped "How near to ideal" run_shaped ;;
+        ordered) say ordered "Handing on in order" run_ordered ;;
+        micro) say micro "Small parts" run_micro ;;
+        footprint) say footprint "Footprint" run_footprint ;;
+    esac
+done
+
+[ -z "$failed" ] || {
+    echo "run.sh: failed:$failed" >&2
+    exit 1
+}
+echo "== Done; the tables and pictures are in $results"
