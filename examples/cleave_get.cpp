@@ -638,6 +638,7 @@ json to_json(cleave::report const& r) {
            {"pieces_failed", r.pieces_failed},
            {"bytes_twice", r.bytes_twice},
            {"bytes_copied", r.bytes_copied},
+           {"bytes_spliced", r.bytes_spliced},
            {"grants", r.grants},
            {"reads", r.reads},
            {"to_first_reply", in_seconds(r.to_first_reply)},
