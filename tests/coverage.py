@@ -5,17 +5,19 @@
     coverage.py FOLDER [--missing HEADER]
 
 A template's line counts as run when any of its instantiations ran it, and so does a branch: each
-condition has two, and those that the compiler decides (if constexpr) have none. What
-tests/coverage.txt excludes, with its reason, is counted apart: each line there is
-`path | text of the source line | reason`.
+condition has two, and those that the compiler decides (if constexpr) have none. Lines without code,
+which the tools count with what stands before them, are left out. What tests/coverage.txt excludes,
+with its reason, is counted apart: each line there is `path | text of the source line | reason`.
 """
 
 import collections
 import glob
 import json
 import os
+import re
 import sys
 
+no_code = re.compile(r"\s*(//.*|#.*|[{}();]*|} else {|public:|private:)\s*")
 root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 base = os.path.join(root, "include", "cleave")
 
@@ -71,6 +73,7 @@ def main():
         skip = {n for n, text in enumerate(source, 1)
                 if any(pattern in text for pattern in excluded.get(name, []))}
         left_out += len(skip & set(lines[name]))
+        skip |= {n for n, text in enumerate(source, 1) if no_code.fullmatch(text)}
         count = [0, 0, 0, 0]
         for line, n in lines[name].items():
             if line in skip:
