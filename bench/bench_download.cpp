@@ -93,9 +93,9 @@ struct test_case {
 
 /// What the goals are about. The others come with `--all`.
 constexpr std::array default_cases{
-    "plain-file-1",   "plain-file-4",          "plain-file-16",     "plain-file-4-sha256",
-    "plain-memory-4", "plain-memory-4-sha256", "plain-null-4",      "tls-file-1",
-    "tls-file-4",     "tls-file-16",           "tls-file-4-sha256", "tls-memory-4",
+    "plain-file-1",   "plain-file-4",          "plain-file-16", "plain-file-4-sha256",
+    "plain-memory-4", "plain-memory-4-sha256", "tls-file-1",    "tls-file-4",
+    "tls-file-16",    "tls-file-4-sha256",
 };
 
 std::vector<test_case> all_cases() {
