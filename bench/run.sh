@@ -56,7 +56,7 @@ if $short; then
 else
     results=bench/results
     download=
-    shaped="--runs 9 --peers"
+    shaped="--runs 9"
     ordered="--runs 9"
     micro="--benchmark_repetitions=10 --benchmark_enable_random_interleaving=true
         --benchmark_report_aggregates_only=true"
