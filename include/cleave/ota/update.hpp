@@ -449,6 +449,7 @@ class update_op : public update_watcher::owner,
         h.delivered = [device = &device_, a = arriving_, module = module_,
                        every = options_.save_every](std::uint64_t end) {
             std::error_code ec;
+            (void)device, (void)every; // where it cannot go on
             if constexpr (goes_on) {
                 std::uint64_t const block = device->image_block(*a->what, a->index);
                 if (block == 0) return ec;
