@@ -35,7 +35,7 @@ struct hand_clock {
     using rep = duration::rep;
     using period = duration::period;
     using time_point = std::chrono::time_point<hand_clock>;
-    static constexpr bool is_steady = true;
+    [[maybe_unused]] static constexpr bool is_steady = true;
     static inline duration at{0};
     static time_point now() { return time_point{at}; }
 };
