@@ -5345,6 +5345,8 @@ template <content_verifier V>
 }
 
 namespace detail {
+/// What FNV-1a begins with, of 64 bits.
+inline constexpr std::uint64_t expectation_of_nothing = 0xcbf29ce484222325U;
 /// FNV-1a of these bytes, behind those that made `from`; never 0.
 [[nodiscard]] constexpr std::uint64_t expectation_hash(std::span<std::byte const> bytes,
                                                        std::uint64_t from) noexcept {
@@ -5407,7 +5409,7 @@ namespace detail {
 /// What the hash of an expectation begins with: the algorithm, by its name.
 [[nodiscard]] inline std::uint64_t expectation_basis(digest_algorithm a) noexcept {
     std::string_view const name = to_string(a);
-    return expectation_hash(std::as_bytes(std::span{name}), 0xcbf29ce484222325U);
+    return expectation_hash(std::as_bytes(std::span{name}), expectation_of_nothing);
 }
 } // namespace detail
 

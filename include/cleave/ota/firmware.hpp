@@ -117,7 +117,7 @@ namespace detail {
 /// Tells one firmware from another: the same for the same module, version, sizes and digests,
 /// wherever the files are to be had. Never 0. Of a fit firmware.
 [[nodiscard]] inline std::uint64_t fingerprint(firmware const& f) noexcept {
-    std::uint64_t h = detail::hash_text(f.module, 0xcbf29ce484222325U);
+    std::uint64_t h = detail::hash_text(f.module, detail::expectation_of_nothing);
     h = detail::hash_text(f.version, h);
     for (firmware_file const& file : f.files) {
         h = detail::expectation_hash(std::as_bytes(std::span{&file.size, 1}), h);

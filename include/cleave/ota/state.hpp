@@ -46,7 +46,7 @@ struct update_state {
 
 /// A number that tells versions apart.
 [[nodiscard]] inline std::uint64_t version_mark(std::string_view version) noexcept {
-    return detail::hash_text(version, 0xcbf29ce484222325U);
+    return detail::hash_text(version, detail::expectation_of_nothing);
 }
 
 namespace detail {

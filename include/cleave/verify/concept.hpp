@@ -144,6 +144,8 @@ template <content_verifier V>
 }
 
 namespace detail {
+/// What FNV-1a begins with, of 64 bits.
+inline constexpr std::uint64_t expectation_of_nothing = 0xcbf29ce484222325U;
 /// FNV-1a of these bytes, behind those that made `from`; never 0.
 [[nodiscard]] constexpr std::uint64_t expectation_hash(std::span<std::byte const> bytes,
                                                        std::uint64_t from) noexcept {

@@ -60,7 +60,7 @@ namespace detail {
 /// What the hash of an expectation begins with: the algorithm, by its name.
 [[nodiscard]] inline std::uint64_t expectation_basis(digest_algorithm a) noexcept {
     std::string_view const name = to_string(a);
-    return expectation_hash(std::as_bytes(std::span{name}), 0xcbf29ce484222325U);
+    return expectation_hash(std::as_bytes(std::span{name}), expectation_of_nothing);
 }
 } // namespace detail
 
