@@ -130,6 +130,12 @@ concept has_low_water = byte_stream<S> && requires(S& s, std::size_t n) {
     { s.low_water(n) } noexcept;
 };
 
+/// Tells the stream, where it wants to know, for how many bytes it is to wake.
+template <byte_stream S>
+void set_low_water(S& s, std::size_t n) noexcept {
+    if constexpr (has_low_water<S>) s.low_water(n);
+}
+
 /// Tells the stream, where it wants to know, whether it may show who the caller is.
 template <byte_stream S>
 void identify(S& s, bool yes) noexcept {

@@ -694,18 +694,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
     // Few bytes have come since: what is there already is to be read.
     void lower_water() noexcept {
-        if constexpr (has_low_water<stream_type>) {
-            for (lane_type& l : lanes_) {
-                if (l.low_water > 1 && l.read_in_all() - l.looked < l.low_water) {
-                    l.low_water = 1;
-                    l.stream.low_water(1);
-                }
-                l.looked = l.read_in_all();
+        for (lane_type& l : lanes_) {
+            if (l.low_water > 1 && l.read_in_all() - l.looked < l.low_water) {
+                l.low_water = 1;
+                set_low_water(l.stream, 1);
             }
+            l.looked = l.read_in_all();
         }
-    }
-    static void set_low_water(stream_type& s, std::size_t n) noexcept {
-        if constexpr (has_low_water<stream_type>) s.low_water(n);
     }
 
     // A lane with a fast server must not keep the others from theirs.
