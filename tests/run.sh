@@ -13,7 +13,8 @@ cd "$(dirname "$0")/.."
 preset=${1:-clang}
 
 packages="g++ cmake ninja-build ccache libasio-dev libssl-dev catch2 libbenchmark-dev
-    libcli11-dev nlohmann-json3-dev libpugixml-dev nginx-light tinyproxy microsocks faketime
+    libcli11-dev nlohmann-json3-dev libpugixml-dev libmosquitto-dev mosquitto nginx-light
+    tinyproxy microsocks faketime
     openssl python3 curl ca-certificates procps strace"
 case $preset in
     dev | release | asan | tsan) ;;
