@@ -181,6 +181,7 @@ class world {
         bool judged = false;
         std::size_t host = 0;
         cleave_fuzz::asked request;
+        std::string ahead; ///< the requests that were sent behind it
         cleave_fuzz::reply is;
         std::string head;       ///< of it, what has not come yet
         std::uint64_t at = 0;   ///< of the reply's body, what has come
@@ -430,7 +431,9 @@ class world {
                 if (l.window.last && through && !l.is.breaks) {
                     e.body_ended = l.is.length || l.window.to_the_end || !l.is.closes;
                     e.bytes_left_over = what == 0xbf && !l.is.closes;
-                    l.clean = e.body_ended && !e.bytes_left_over && !l.is.closes;
+                    // Where another reply was asked for, it is that one's.
+                    l.clean =
+                        e.body_ended && (!e.bytes_left_over || !l.ahead.empty()) && !l.is.closes;
                 } else if (l.window.last && l.window.to_the_end) {
                     // Waits for the end, and sees more, or the connection break.
                     if (l.is.breaks)
@@ -628,17 +631,27 @@ class world {
     void perform(action::send const& a) {
         lane_model& l = lanes_.at(a.lane);
         require(l.open && l.next == due::nothing, "only a connection that waits can send");
-        require(l.clean, "a connection in doubt is never used again");
         require(!paused_, "nothing is asked for in a pause");
-        std::string_view const text = a.text;
+        for (std::size_t at = 0; (at = a.text.find("\r\n\r\n", at)) != a.text.npos; at += 4)
+            ++sent_;
+        if (a.ahead) {
+            require(l.judged && !l.is.closes && l.is.length, "the reply before it ends by itself");
+            l.ahead += a.text;
+            return;
+        }
+        require(l.clean, "a connection in doubt is never used again");
+        answer(a.lane, a.text);
+    }
+
+    void answer(cleave::lane_id id, std::string_view text) {
+        lane_model& l = lanes_.at(id);
         require(text.starts_with("GET ") && text.ends_with("\r\n\r\n"), "a request is one");
-        ++sent_;
 
         l.request = cleave_fuzz::asked::read(text);
         require(l.request.host == l.host, "a request goes to the host that it names");
         bool const secret =
             text.find("secret") != text.npos || text.find("Authorization") != text.npos;
-        require(!secret || (engine_.may_identify(a.lane) && l.host == home_),
+        require(!secret || (engine_.may_identify(id) && l.host == home_),
                 "secrets go to their origin only");
         if (auto const& range = l.request.range; range && is_.part)
             require(is_.part->contains(range->first), "what is asked for is wanted");
@@ -654,6 +667,13 @@ class world {
     void perform(action::read_head const& a) {
         lane_model& l = lanes_.at(a.lane);
         require(l.open && l.next == due::nothing, "a head is read when a part of it has come");
+        if (a.next) {
+            require(l.clean && !l.ahead.empty(), "what was asked ahead follows a body that ended");
+            auto const end = l.ahead.find("\r\n\r\n") + 4;
+            std::string const text = l.ahead.substr(0, end);
+            l.ahead.erase(0, end);
+            return answer(a.lane, text);
+        }
         require(!l.judged, "a head that is complete is enough");
         l.next = due::head;
         if (l.head.empty()) l.mute = true;

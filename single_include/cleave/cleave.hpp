@@ -3771,18 +3771,17 @@ inline void append_basic_credentials(std::string& to, std::string_view userinfo)
 
 } // namespace detail
 
-/// Writes a GET request's head in place of what `to` holds, whose capacity is kept
-/// (RFC 9112, section 3; RFC 9110, sections 7.2, 12.5.3, 13.1.5 and 14.2).
+/// Writes a GET request's head behind what `to` holds (RFC 9112, section 3; RFC 9110, sections 7.2,
+/// 12.5.3, 13.1.5 and 14.2).
 ///
 /// The caller's headers must have passed `check_headers`. One of theirs named User-Agent, Accept or
 /// Authorization stands in place of the request's own. If-Range is written only beside a Range, and
 /// only for a strong ETag or a Last-Modified.
-inline void write_request_head(std::string& to, request_fields const& fields) {
+inline void append_request_head(std::string& to, request_fields const& fields) {
     auto const given = [&](std::string_view name) {
         return std::any_of(fields.headers.begin(), fields.headers.end(),
                            [&](header const& h) { return detail::http_same(h.name, name); });
     };
-    to.clear();
     to += "GET ";
     if (fields.proxy != nullptr) {
         to += fields.target.scheme();
@@ -3824,6 +3823,12 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
     if (fields.proxy != nullptr && !fields.proxy->authorization.empty())
         detail::append_field(to, "Proxy-Authorization", fields.proxy->authorization);
     to += "\r\n";
+}
+
+/// The same, in place of what `to` holds, whose capacity is kept.
+inline void write_request_head(std::string& to, request_fields const& fields) {
+    to.clear();
+    append_request_head(to, fields);
 }
 
 /// The value of an Authorization or Proxy-Authorization field (RFC 7617, section 2) for userinfo as
@@ -11131,16 +11136,22 @@ struct connect {
     lane_id lane = 0;
 };
 /// Send this, then receive bytes of the reply: `head_bytes` or `lane_failed`. `text` lives until
-/// the lane is told to do something else.
+/// the lane is told to send again, or to close.
 struct send {
     lane_id lane = 0;
     std::string_view text;
     /// Whether the connection was used or idle before, so that bytes may lie in it already.
     bool reused = false;
+    /// The present reply's body is still to be received, and comes first: no answer to this, but
+    /// for the grant's end where it cannot be sent.
+    bool ahead = false;
 };
 /// Receive more bytes of the reply: `head_bytes` or `lane_failed`.
 struct read_head {
     lane_id lane = 0;
+    /// The body before it has ended: this is the reply to what was sent ahead. What came behind
+    /// that body is its beginning.
+    bool next = false;
 };
 /// Receive body bytes into the sink, within this grant and never outside: `grant_ended`.
 struct receive {
@@ -11289,6 +11300,13 @@ struct lane {
     bool is_hedged = false; ///< another lane's `hedge_of` names this one, as last marked
     bool is_thief = false;  ///< another lane's `thief` does
 
+    /// What it has asked for behind that already, before all of it has come, in the order in which
+    /// the replies will come. Nobody else's, and no byte of it is here yet.
+    std::vector<segment> ahead;
+    std::uint32_t ahead_asked_with = 0;
+    bool was_asked_ahead = false; ///< what it holds now
+    bool asked_too_much = false;  ///< behind all these comes a reply that nobody wants any more
+
     // The reply: what of it can be used, and the window it may write into.
     segment reply_bytes;
     segment grant;
@@ -11314,6 +11332,7 @@ struct lane {
     std::uint32_t mirror = 0;         ///< at which it asks
     proxy_hop const* proxy = nullptr; ///< that passes its requests on
     bool used = false;                ///< it has carried a reply
+    bool in_order = false;            ///< it has carried one after another
     bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken
@@ -11458,6 +11477,7 @@ struct mirror {
     std::optional<first_request> first;
     std::uint32_t redirects = 0; ///< in a row
     bool went_back = false;      ///< to the first request, since the last byte
+    bool lost_one = false;       ///< of the requests that were sent ahead; no more are
 
     // Of all numbers that requests have been given: that of the present one, which goes up with
     // every fresh request, and that of the first of them that led to the present server.
@@ -11666,6 +11686,8 @@ struct report {
     /// Connections made, and requests sent over them.
     std::uint64_t connections = 0;
     std::uint64_t requests = 0;
+    /// Of these, those sent before the reply to the one before had come whole.
+    std::uint64_t requests_ahead = 0;
     /// Attempts that failed and were followed by another.
     std::uint64_t retries = 0;
     /// Of these, those that used the same connection again; and lanes that were given up.
@@ -11885,7 +11907,8 @@ class engine {
         if (pieces().size != 0) mirrors_.reserve(2 * lanes_.size() + 2);
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
-        actions_.reserve(4 * lanes_.size() + 8);
+        for (lane& l : lanes_) l.ahead.reserve(most_ahead);
+        actions_.reserve(5 * lanes_.size() + 8);
         holdings_.reserve(lanes_.size());
         divide_window();
     }
@@ -12022,7 +12045,7 @@ class engine {
         lane& l = lanes_[e.lane];
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
-        l.waited = false;
+        l.waited = l.in_order = l.asked_too_much = false;
         ++report_.connections;
         if (e.kept)
             ++report_.kept_connections;
@@ -12326,11 +12349,15 @@ class engine {
         lane& l = lanes_[id];
         l.used = true;
         l.kept = l.stale_retried = false;
-        reply_time_.add(now_ - l.asked_at);
+        // One that was asked for ahead has had time to come.
+        bool const ahead = std::exchange(l.was_asked_ahead, false);
+        if (!ahead) reply_time_.add(now_ - l.asked_at);
         if (is_redirect(l.reply.head().status())) return follow(id);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, known(l), a);
         if (a.refused) {
+            // It is a reply to something else.
+            if (ahead && is_about_ranges(a.refused->code)) return lose_ahead(id);
             // What an earlier run left is of another object, or cannot be gone on with.
             if (recalled_ && is_of_another_object(*a.refused)) {
                 if (joins() && has_other(id)) return lane_failed(id, *std::move(a.refused));
@@ -12577,7 +12604,7 @@ class engine {
         return l.is == lane::state::admitted && l.left && l.left->first <= room_until();
     }
 
-    // False: the pacer says later.
+    // False: the pacer says later, or the download has ended.
     bool grant(lane_id id) {
         lane& l = lanes_[id];
         segment window = *l.left;
@@ -12590,6 +12617,7 @@ class engine {
             return false;
         }
         l.grant = {window.first, window.first + (pace.bytes - 1)};
+        if (!ask_ahead(id)) return false;
         look_soon();
         l.is = lane::state::receiving;
         l.crc = 0;
@@ -12684,7 +12712,8 @@ class engine {
 
     void lease_done(lane_id id, event::grant_ended const& e) {
         lane& l = lanes_[id];
-        bool const exact = e.body_ended && !e.bytes_left_over;
+        // Behind it may come what was asked for ahead.
+        bool const exact = e.body_ended && (!e.bytes_left_over || !l.ahead.empty());
         if (must_end(l) && !exact)
             return fail(failure::of(error::size_changed, phase::body,
                                     "it goes on behind byte " + std::to_string(wanted_.last)));
@@ -12694,10 +12723,11 @@ class engine {
         l.sample = 0;
         sample_rate(l);
         lose_hedge_of(id);
-        if (l.reusable && exact && !e.failed)
-            l.is = lane::state::ready;
-        else
-            drop_connection(id);
+        if (!l.reusable || !exact || e.failed) return drop_connection(id);
+        l.in_order = true;
+        if (!l.ahead.empty()) return go_on_with_ahead(id);
+        if (l.asked_too_much) return drop_connection(id);
+        l.is = lane::state::ready;
     }
 
     // A body without a length said beforehand has ended, and the object with it.
@@ -12727,6 +12757,12 @@ class engine {
                            what.code != error::head_timeout && what.code != error::closed_in_head;
         bool const renewable = what.kind == cause::renewable && can_refresh_ && l.mirror == 0;
         bool const outdated = renewable && l.asked_with != at(l).request_number;
+        // Before it was known to be a reply to this.
+        bool const lost = l.was_asked_ahead && !pointless(what.kind) &&
+                          what.code != error::head_timeout;
+        if (!read_whole && (l.was_asked_ahead || !l.ahead.empty())) at(l).lost_one = true;
+        // Behind the reply come others, which are not wanted in that order any more.
+        if (!l.ahead.empty()) read_whole = false;
         release(id);
         if (ended_) return;
         if (read_whole)
@@ -12735,8 +12771,9 @@ class engine {
             drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
-        // Those that another download kept are only so many; then there are new ones.
-        if (stale && (l.kept || !std::exchange(l.stale_retried, true))) {
+        // Those that another download kept are only so many; then there are new ones. And who has
+        // lost a request that was sent ahead gets no more of these.
+        if (lost || (stale && (l.kept || !std::exchange(l.stale_retried, true)))) {
             ++report_.stale_connections;
             return connect(id);
         }
@@ -13380,13 +13417,15 @@ class engine {
         disengage(id);
         actions_.push_back(action::close{id});
     }
-    void disengage(lane_id id) noexcept {
+    void disengage(lane_id id) {
         lane& l = lanes_[id];
         if (l.is != lane::state::ended) l.is = lane::state::idle;
         l.rate = 0;
-        l.stays = false;
+        l.stays = l.in_order = false;
         l.hedge_of.reset();
         l.thief.reset();
+        for (segment const& s : l.ahead) ledger_.give_back(s);
+        l.ahead.clear();
     }
     // The lane has nothing to do any more with the reply it is at.
     void leave(lane_id id) {
@@ -13468,6 +13507,7 @@ class engine {
         }
         if (all_there()) return wind_up();
         grant_in_turn();
+        if (ended_) return;
         look_at_bytes();
         if (!give_work()) return;
         start_lanes();
@@ -13512,10 +13552,11 @@ class engine {
                 return false;
             } else if (may_help) {
                 // Where one finds nothing to do, the others will not either.
-                may_help = help(i);
+                may_help = take_what_waits(i) || help(i);
             }
             if (l.is == lane::state::ready) l.waited = true;
         }
+        more_than_wanted_ = at_work() > want;
         return true;
     }
 
@@ -13594,8 +13635,7 @@ class engine {
 
     [[nodiscard]] std::uint64_t outstanding() const noexcept {
         std::uint64_t sum = 0;
-        for (lane const& l : lanes_)
-            if (l.left) sum += l.left->size();
+        for (lane const& l : lanes_) sum += bytes_held(l);
         return sum;
     }
 
@@ -13603,26 +13643,152 @@ class engine {
         lane& l = lanes_[id];
         l.sample = what.ranged && (l.left || l.hedge_of) ? sample_before(l, what.bytes.first) : 0;
         what.bytes.first -= l.sample;
+        l.was_asked_ahead = false;
+        l.asked_with = at(l).request_number;
+        l.request.clear();
+        l.request.reserve(longest_request_);
+        add_request(id, what);
+        wait_for_reply(l, what);
+        actions_.push_back(action::send{id, l.request, l.used || l.waited});
+    }
+    void add_request(lane_id id, lease what) {
+        lane& l = lanes_[id];
+        mirror const& m = at(l);
+        append_request_head(l.request,
+                            {.target = m.target,
+                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
+                             .if_range = comparable(l) ? &known(l)->validator : nullptr,
+                             .headers = m.headers,
+                             .user_agent = request_.user_agent,
+                             .proxy = l.proxy});
+        ++report_.requests;
+        observer_->on(segment_asked{id, what.bytes, l.hedge_of.has_value()});
+    }
+    void wait_for_reply(lane& l, lease what) noexcept {
         l.held = what;
         l.asked_at = now_;
         l.fruitless = 0;
-        mirror const& m = at(l);
-        l.asked_with = m.request_number;
         l.reply.reset();
-        l.request.reserve(longest_request_);
-        write_request_head(l.request,
-                           {.target = m.target,
-                            .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = comparable(l) ? &known(l)->validator : nullptr,
-                            .headers = m.headers,
-                            .user_agent = request_.user_agent,
-                            .proxy = l.proxy});
         look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
-        ++report_.requests;
-        observer_->on(segment_asked{id, what.bytes, l.hedge_of.has_value()});
-        actions_.push_back(action::send{id, l.request, l.used || l.waited});
+    }
+
+    // ---- asking ahead ---------------------------------------------------------------------
+
+    // At most so many segments by one lane.
+    static constexpr std::size_t most_ahead = 16;
+
+    // What the lane has asked for, and has still to bring.
+    [[nodiscard]] static std::uint64_t bytes_held(lane const& l) noexcept {
+        std::uint64_t sum = l.left ? l.left->size() : 0;
+        for (segment const& s : l.ahead) sum += s.size();
+        return sum;
+    }
+
+    // So that a far server has the next request when it is through with this one (RFC 9112,
+    // section 9.3.2). Of one server only, where nothing is to be compared or divided first: with
+    // each segment of several mirrors, of an ordered sink, or of a fresh request a lane decides
+    // anew.
+    [[nodiscard]] bool may_ask_ahead(lane const& l) const noexcept {
+        mirror const& m = at(l);
+        return ranged_ && identity_known_ && report_.identity.size && mirrors_.size() == 1 &&
+               sink_.window == 0 && !l.hedge_of && l.in_order && l.reusable && !l.asked_too_much &&
+               !m.lost_one && !more_than_wanted_ && !waits_for_refresh(l.mirror) &&
+               l.connected_to == m.server_number && l.proven_with == m.request_number &&
+               (l.ahead.empty() || l.ahead_asked_with == m.request_number) &&
+               l.admitted_at == now_ && // else it has time enough
+               l.framing.is == body_framing::kind::length && l.left->last == l.reply_bytes.last;
+    }
+    // Whether, in the time that a reply takes, what the lane has asked for may have come. Twice as
+    // much as comes now, or a lane that has to wait between segments would seem to be no faster.
+    [[nodiscard]] bool is_time_for_next(lane const& l) const noexcept {
+        if (l.ahead.empty() && l.grant.last == l.left->last) return true;
+        double const meanwhile = 2 * l.rate * reply_time_.seconds();
+        return l.ahead.size() != most_ahead &&
+               static_cast<double>(bytes_held(l)) <= meanwhile;
+    }
+    // Before its first grant of a reply all that the lane has sent has gone out. False: the planner
+    // broke its contract, and the download has ended.
+    bool ask_ahead(lane_id id) {
+        lane& l = lanes_[id];
+        if (!may_ask_ahead(l) || (!l.first_grant && !l.ahead.empty())) return true;
+        l.request.clear();
+        while (is_time_for_next(l)) {
+            auto const next = next_segment();
+            if (ended_) return false;
+            if (!next || is_near_the_end(l, *next)) break;
+            ledger_.take(*next);
+            l.ahead.push_back(*next);
+            l.ahead_asked_with = at(l).request_number;
+            add_request(id, {*next, true});
+            ++report_.requests_ahead;
+        }
+        if (!l.request.empty())
+            actions_.push_back(
+                action::send{.lane = id, .text = l.request, .reused = true, .ahead = true});
+        return true;
+    }
+    // Whether, by the time that this lane is through, there would be too little for the others that
+    // have been through before: what is left then is better divided among all.
+    [[nodiscard]] bool is_near_the_end(lane const& l, segment next) const noexcept {
+        if (lanes_.size() == 1) return false;
+        if (l.rate <= 0) return true;
+        double const time = static_cast<double>(bytes_held(l) + next.size()) / l.rate;
+        auto unassigned = static_cast<double>(ledger_.owed().bytes() - next.size());
+        for (lane const& other : lanes_) {
+            if (&other == &l || other.is == lane::state::ended) continue;
+            // One that has nothing is given a segment as soon as it can ask for it.
+            auto const least = static_cast<double>(other.held ? 0 : next.size());
+            auto const has = static_cast<double>(bytes_held(other));
+            unassigned -= std::max(other.rate * time - has, least);
+        }
+        return unassigned < 0;
+    }
+    // What it held has come; now comes the first of the replies to what was asked ahead.
+    void go_on_with_ahead(lane_id id) {
+        lane& l = lanes_[id];
+        l.left = l.ahead.front();
+        l.ahead.erase(l.ahead.begin());
+        l.asked_with = l.ahead_asked_with;
+        l.was_asked_ahead = true;
+        wait_for_reply(l, {*l.left, true});
+        actions_.push_back(action::read_head{.lane = id, .next = true});
+    }
+    // What was asked ahead is asked again, over a new connection; and no more is there.
+    void lose_ahead(lane_id id) {
+        at(lanes_[id]).lost_one = true;
+        ++report_.stale_connections;
+        ask_anew(id);
+    }
+    // An idle lane takes over what a slow one has asked for ahead, and would begin much later; the
+    // reply to that is never read. False: there is nothing of the kind.
+    bool take_what_waits(lane_id id) {
+        std::optional<lane_id> from;
+        double longest = 2 * reply_time_.seconds() + in_seconds(windows_.stealing.soon);
+        double const typical = typical_rate();
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane const& l = lanes_[i];
+            if (l.ahead.empty() || !l.left) continue;
+            auto held = what_is_held(i, typical, l.is != lane::state::admitted);
+            if (!held) continue;
+            auto const before =
+                static_cast<double>(bytes_held(l) - l.left->size() - l.ahead.back().size());
+            double const time = held->time_left() + (held->rate > 0 ? before / held->rate : 0);
+            if (time <= longest) continue;
+            longest = time;
+            from = i;
+        }
+        if (!from) return false;
+        lane& slow = lanes_[*from];
+        segment const bytes = slow.ahead.back();
+        slow.ahead.pop_back();
+        slow.asked_too_much = true;
+        ++report_.steals;
+        observer_->on(bytes_stolen{*from, id, bytes, false});
+        lanes_[id].left = bytes;
+        ask(id, {bytes, true});
+        return true;
     }
 
     // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
@@ -13742,7 +13908,8 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
             bool const idle = l.is == lane::state::ready && !l.is_thief;
-            bool const idle_soon = l.left && l.rate > 0 && l.is == lane::state::receiving &&
+            bool const idle_soon = l.left && l.ahead.empty() && l.rate > 0 &&
+                                   l.is == lane::state::receiving &&
                                    what_is_held(i, typical, true)->time_left() <= soon;
             by.idle += idle || idle_soon ? 1U : 0U;
         }
@@ -14315,6 +14482,7 @@ class engine {
     std::uint64_t stripe_ = 0; // 0: leases are as long as the planner makes them
     std::uint32_t given_up_ = 0;
     std::uint32_t refusals_ = 0;
+    bool more_than_wanted_ = false; ///< lanes are at work, as last seen
     std::uint64_t turns_ = 0;
     bool paused_ = false;
     bool identity_known_ = false;
@@ -14632,6 +14800,7 @@ struct lane_io {
 
     // Heads are read in small pieces, so that few body bytes come along and must be copied.
     std::array<char, 2048> head_buffer;
+    std::string_view to_send; ///< a request that goes out before more is received
     std::string_view pending; ///< received, not yet used; in `head_buffer` or in `staging`
     std::string_view decoded; ///< of a chunked body: payload not yet placed
     std::unique_ptr<char[]> staging;
@@ -14903,6 +15072,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::send const& a) {
         lane_type& l = lanes_[a.lane];
+        if (a.ahead) {
+            l.to_send = a.text;
+            return;
+        }
         l.pending = {};
         l.decoded = {};
         if (a.reused) {
@@ -14922,7 +15095,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                              }));
     }
 
-    void perform(action::read_head const& a) { read_head(a.lane); }
+    void perform(action::read_head const& a) {
+        std::string_view const begun = lanes_[a.lane].pending;
+        if (!a.next || begun.empty()) return read_head(a.lane);
+        tell(event::head_bytes{a.lane, begun});
+    }
 
     void perform(action::receive const& a) {
         lane_type& l = lanes_[a.lane];
@@ -14963,6 +15140,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.stream.close();
         l.pending = {};
         l.decoded = {};
+        l.to_send = {};
         l.filling = l.waiting = l.drained = false;
         l.low_water = 1;
     }
@@ -15185,6 +15363,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void receive(lane_id id) {
         lane_type& l = lanes_[id];
         if (l.waiting || !l.filling) return;
+        if (!l.to_send.empty()) return send_ahead(id);
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
             // Another look would most likely find nothing.
@@ -15204,6 +15383,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (ec == asio::error::eof) return stream_ended(id);
             if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
         }
+    }
+
+    // A request is so short that the system has room for it, so that this takes no time.
+    void send_ahead(lane_id id) {
+        lane_type& l = lanes_[id];
+        l.waiting = true;
+        l.stream.async_write(
+            std::exchange(l.to_send, {}),
+            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) { op.go_on(i, ec); }));
     }
 
     // Memory that only the system may fill needs a stream that has the system do it.
@@ -15227,14 +15415,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         lanes_[id].waiting = true;
         lanes_[id].stream.async_wait(
-            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
-                lane_type& l = op.lanes_[i];
-                l.waiting = false;
-                l.budget = reads_in_a_row;
-                if (!ec) return op.receive(i);
-                // Without a grant the next read will find out.
-                if (l.filling) op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
-            }));
+            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) { op.go_on(i, ec); }));
+    }
+    // With the present grant, if there is one.
+    void go_on(lane_id id, std::error_code ec) {
+        lane_type& l = lanes_[id];
+        l.waiting = false;
+        l.budget = reads_in_a_row;
+        if (!ec) return receive(id);
+        // Without a grant the next read will find out.
+        if (l.filling) grant_ended(id, {.failed = stream_failure(ec, phase::body)});
     }
 
     // As much as comes in a few milliseconds: to wait for that costs next to no time, and saves

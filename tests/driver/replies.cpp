@@ -172,7 +172,8 @@ TEST_CASE("a server that always lies about one segment: one stream, or a named e
         CAPTURE(l.row, ec.message());
         std::size_t victims = 0;
         for (seen_request const& r : server.requests()) victims += is_victim(r);
-        REQUIRE(victims <= 4);
+        // Four tries, and one that was sent ahead and cost nothing.
+        REQUIRE(victims <= 5);
         if (is_about_ranges(l.ends_with)) {
             REQUIRE_FALSE(ec);
             REQUIRE(report.one_stream);

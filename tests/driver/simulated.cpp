@@ -190,6 +190,60 @@ TEST_CASE("lanes side by side take a fraction of the time of one") {
     CHECK(alone <= 8s + 9 * 100ms + 200ms);
 }
 
+TEST_CASE("between segments a far server costs no idle round trip") {
+    object const o = object::random(4 << 20, 31);
+    simulation far{memory_network::honest(o), {.latency = 50ms, .rate = 1'000'000}};
+    settings one;
+    one.lanes = 1;
+    one.segment_size = 64_KiB;
+    REQUIRE(far.run(one));
+    REQUIRE_FALSE(far.ec);
+    CHECK((far.disk.bytes(name) == o.bytes));
+    CHECK(far.report.requests == 64);
+    // The opening request and one more show that the server answers in order.
+    CHECK(far.report.requests_ahead == 62);
+    CHECK(far.report.connections == 1);
+    // Connecting, these two, and one more until it is known how fast it is.
+    CHECK(far.ended_at < 4'194ms + 4 * 100ms + 100ms);
+}
+
+TEST_CASE("replies that come close together are told apart") {
+    auto const size = GENERATE(as<std::uint64_t>{}, 1, 100, 500, 1900, 5000);
+    CAPTURE(size);
+    object const o = object::random(40'000, 32);
+    simulation near{memory_network::honest(o)};
+    settings small;
+    small.lanes = 3;
+    small.segment_size = size;
+    small.what.part = cleave::segment{0, std::min<std::uint64_t>(40 * size, o.bytes.size()) - 1};
+    REQUIRE(near.run(small));
+    REQUIRE_FALSE(near.ec);
+    CHECK((near.disk.bytes(name) ==
+           o.bytes.substr(0, static_cast<std::size_t>(small.what.part->size()))));
+    CHECK(near.report.retries == 0);
+    CHECK(near.report.bytes_twice == 0);
+}
+
+TEST_CASE("a server that drops what was asked ahead of its time costs a connection each, once") {
+    object const o = object::random(1 << 20, 33);
+    // It answers three requests, and reads a fourth before it has had enough.
+    auto const honest = memory_network::honest(o);
+    simulation rude{[&](memory_peer& p, seen_request const& r) {
+                        honest(p, r);
+                        if (r.on_connection == 2) p.fin();
+                    },
+                    {.rate = 1'000'000}};
+    settings two;
+    two.lanes = 2;
+    two.segment_size = 32_KiB;
+    REQUIRE(rude.run(two));
+    REQUIRE_FALSE(rude.ec);
+    CHECK((rude.disk.bytes(name) == o.bytes));
+    CHECK(rude.report.bytes_twice == 0);
+    CHECK(rude.report.requests_ahead != 0);
+    CHECK(rude.report.requests_ahead <= 4);
+}
+
 TEST_CASE("an hour of servers that fall silent is outlived") {
     object const o = object::random(2'000'000, 3);
     for (std::uint32_t const lanes : {1U, 4U}) {

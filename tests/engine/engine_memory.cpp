@@ -168,6 +168,7 @@ class honest_world {
 
     void perform(action::connect const& a) { later(due::connected, a.lane); }
     void perform(action::send const& a) {
+        if (a.ahead) return;
         auto const at = a.text.find("Range: bytes=") + 13;
         char* end = nullptr;
         std::uint64_t const first = std::strtoull(a.text.data() + at, &end, 10);
@@ -175,7 +176,12 @@ class honest_world {
         lanes_[a.lane].asked = {first, std::min(last, is_.size - 1)};
         later(due::head, a.lane);
     }
-    void perform(action::read_head const&) {}
+    void perform(action::read_head const& a) {
+        if (!a.next) return;
+        // What has been asked ahead is what the engine now says that the lane holds.
+        lanes_[a.lane].asked = *engine_.lanes()[a.lane].left;
+        later(due::head, a.lane);
+    }
     void perform(action::receive const& a) {
         lane_model& l = lanes_[a.lane];
         l.in_place = 0;

@@ -76,6 +76,10 @@ struct events_seen {
     std::uint64_t refused_by_pacer = 0;
     std::uint64_t delivered_before_restart = 0;
     std::uint64_t one_streams = 0;
+    std::uint64_t asked_ahead = 0;
+    std::uint64_t answered_ahead = 0;
+    std::uint64_t asked_further = 0;
+    std::uint64_t taken_ahead = 0;
 
     void add(events_seen const& o) {
         steals += o.steals;
@@ -91,6 +95,10 @@ struct events_seen {
         refused_by_pacer += o.refused_by_pacer;
         delivered_before_restart += o.delivered_before_restart;
         one_streams += o.one_streams;
+        asked_ahead += o.asked_ahead;
+        answered_ahead += o.answered_ahead;
+        asked_further += o.asked_further;
+        taken_ahead += o.taken_ahead;
     }
 };
 
@@ -223,6 +231,7 @@ class world {
 
         segment asked; // as its request says
         bool ranged = true;
+        std::vector<segment> ahead;  // as the requests say that were sent behind it
         std::string head;            // of the reply, what has not come yet
         std::size_t last_piece = 0;  // how much of the last bytes told was the head's
         bool begun = false;          // some of the head came
@@ -247,6 +256,7 @@ class world {
     // What the engine knew of a lane before a step.
     struct lane_before {
         std::optional<segment> left;
+        std::vector<segment> ahead;
         std::optional<lane_id> hedge_of;
     };
 
@@ -491,7 +501,8 @@ class world {
             l.end_lost = no_end && !l.ranged;
             e.body_ended = !no_end && through && (l.last || (l.open_ended && random_.chance(50)));
             e.bytes_left_over = e.body_ended && !must_end(l) && random_.chance(10);
-            l.clean = e.body_ended && !e.bytes_left_over && l.keeps;
+            // What is left over is the next reply's, where that was asked for.
+            l.clean = e.body_ended && (!e.bytes_left_over || !l.ahead.empty()) && l.keeps;
             note((no_end ? "filled, but lost, " : "filled ") + std::to_string(id));
         }
         received_ += e.bytes;
@@ -586,7 +597,8 @@ class world {
         observer_.asked.clear();
         observer_.stolen.clear();
         for (lane_id i = 0; i != lanes_.size(); ++i)
-            before_[i] = {engine_.lanes()[i].left, engine_.lanes()[i].hedge_of};
+            before_[i] = {engine_.lanes()[i].left, engine_.lanes()[i].ahead,
+                          engine_.lanes()[i].hedge_of};
         engine_.step(e, now_);
         if (std::ranges::count(observer_.next, cleave::next_step::one_stream) != 0)
             begin_as_one_stream();
@@ -638,10 +650,11 @@ class world {
         lane_model& l = lanes_[a.lane];
         must(!ending_, "nothing is begun after a failure");
         must(!paused_, "nothing is asked for in a pause");
+        if (a.ahead) return send_ahead(a.lane, a.text);
+        std::string const range = range_of(a.text);
         must(l.open && l.next == due::nothing, "only a connection that waits can send");
         must(l.clean, "a connection in doubt is never used again");
         must(!l.carried || a.reused, "a used connection is said to be used");
-        std::string const range = range_of(a.text);
         l.ranged = range != "whole";
         if (l.ranged) {
             char* end = nullptr;
@@ -659,6 +672,40 @@ class world {
         }
         make_reply(l);
         l.next = due::head;
+    }
+
+    void send_ahead(lane_id id, std::string_view text) {
+        lane_model& l = lanes_[id];
+        must(l.ahead.empty() || !l.granted, "more is sent when all that was sent before has gone");
+        while (!text.empty()) {
+            auto const end = text.find("\r\n\r\n") + 4;
+            send_ahead(id, range_of(text.substr(0, end)));
+            text.remove_prefix(end);
+        }
+        auto const& held = engine_.lanes()[id].ahead;
+        must(std::ranges::equal(held, l.ahead), "what a lane asks for it holds, in that order");
+        before_[id].ahead = l.ahead;
+    }
+    void send_ahead(lane_id id, std::string const& range) {
+        lane_model& l = lanes_[id];
+        must(l.open && l.next == due::nothing && l.judged && l.good && l.ranged,
+             "what is asked ahead follows a good reply");
+        must(l.keeps && l.carried, "who closes, or has not yet answered in order, is not asked");
+        must(is_.sink.window == 0, "an ordered sink's lanes decide anew");
+        char* end = nullptr;
+        std::uint64_t const first = std::strtoull(range.c_str(), &end, 10);
+        segment const asked{first, std::strtoull(end + 1, nullptr, 10)};
+        l.ahead.push_back(asked);
+        must(asked.valid() && wanted_->contains(asked), "only what is wanted is asked for");
+        must(!committed_.overlaps(asked), "no byte is asked for that is in place");
+        must(alone_if_wrong(asked), "a piece that came wrong is asked for alone");
+        must(std::ranges::any_of(observer_.asked,
+                                 [&](cleave::segment_asked const& a) {
+                                     return a.lane == id && a.bytes == asked && !a.hedge;
+                                 }),
+             "observers are told what is asked for");
+        ++seen_.asked_ahead;
+        seen_.asked_further += l.ahead.size() > 1 ? 1 : 0;
     }
 
     void judge_request(lane_id id, segment asked) {
@@ -701,8 +748,18 @@ class world {
 
     void perform(action::read_head const& a) {
         lane_model& l = lanes_[a.lane];
-        must(l.open && l.next == due::nothing && !l.head.empty(), "a head is read to its end");
+        must(l.open && l.next == due::nothing, "a head is read where nothing else is");
         l.next = due::head;
+        must(a.next == l.head.empty(), "a head is read to its end");
+        if (!a.next) return;
+        must(l.ended && l.clean && !l.ahead.empty(),
+             "what was asked ahead follows a body that has ended");
+        l.asked = l.ahead.front();
+        l.ahead.erase(l.ahead.begin());
+        before_[a.lane].left = l.asked;
+        std::erase(before_[a.lane].ahead, l.asked);
+        make_reply(l);
+        ++seen_.answered_ahead;
     }
 
     void perform(action::receive const& a) {
@@ -919,8 +976,10 @@ class world {
             must(all_.insert(s) == s.size(), "what is owed is not in place");
             must(engine_.wanted().contains(s), "nothing is owed that is not wanted");
         }
-        for (cleave::lane const& l : engine_.lanes())
+        for (cleave::lane const& l : engine_.lanes()) {
             if (l.left) must(all_.insert(*l.left) == l.left->size(), "what is held is not owed");
+            for (segment s : l.ahead) must(all_.insert(s) == s.size(), "nor is what is asked for");
+        }
         must(all_.contains(*wanted_), "no byte is forgotten");
         // What a clock brings about is that somebody looks, but not that anything happens.
         bool any = finished_ || job_ || paused_ || asked_.not_before > now_;
@@ -959,8 +1018,14 @@ class world {
             }
         }
         for (cleave::segment_asked const& a : observer_.asked)
-            if (!a.hedge) before_[a.lane].left = a.bytes;
+            if (!a.hedge && std::ranges::count(before_[a.lane].ahead, a.bytes) == 0)
+                before_[a.lane].left = a.bytes;
         for (cleave::bytes_stolen const& s : observer_.stolen) {
+            if (std::erase(before_[s.from].ahead, s.bytes) != 0) {
+                std::erase(lanes_[s.from].ahead, s.bytes);
+                ++seen_.taken_ahead;
+                continue;
+            }
             auto& held = before_[s.from].left;
             must(held && held->contains(s.bytes) && held->last == s.bytes.last,
                  "what is taken is the end of what a lane held");
@@ -1135,6 +1200,10 @@ void with_ranges(std::uint64_t seeds, std::uint64_t from) {
     CHECK(seen.revokes > seeds);
     CHECK(seen.revokes_too_late > seeds / 10);
     CHECK(seen.pieces_failed > seeds / 4);
+    CHECK(seen.asked_ahead > seeds / 4);
+    CHECK(seen.answered_ahead > seeds / 10);
+    CHECK(seen.asked_further > seeds / 50);
+    CHECK(seen.taken_ahead != 0);
     CHECK(seen.lanes_freed > seeds / 50);
     CHECK(seen.pauses > seeds / 4);
     CHECK(seen.refused_by_pacer > seeds);

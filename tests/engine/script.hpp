@@ -236,9 +236,12 @@ struct action_text {
     }
     std::string operator()(action::connect const& a) const { return lane("connect", a.lane); }
     std::string operator()(action::send const& a) const {
-        return lane("send", a.lane) + " " + range_of(a.text) + (a.reused ? " reused" : "");
+        return lane("send", a.lane) + " " + range_of(a.text) + (a.reused ? " reused" : "") +
+               (a.ahead ? " ahead" : "");
     }
-    std::string operator()(action::read_head const& a) const { return lane("read", a.lane); }
+    std::string operator()(action::read_head const& a) const {
+        return lane(a.next ? "read next" : "read", a.lane);
+    }
     std::string operator()(action::receive const& a) const {
         return lane("receive", a.lane) + " " + of(a.grant) + (a.first ? " first" : "") +
                (a.first && a.skip != 0 ? " skip " + std::to_string(a.skip) : "") +

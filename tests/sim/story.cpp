@@ -32,7 +32,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -124,7 +123,8 @@ struct settings {
 struct run_notes {
     std::vector<cleave::segment> asked; // of the object, by requests of this run
     bool asked_all = false;
-    std::set<std::size_t> doubtful; // connections whose framing was in doubt
+    // Connections whose framing was in doubt, and since which of their replies.
+    std::map<std::size_t, std::size_t> doubtful;
     std::string written;            // for each byte of the partial, whether it was
     std::uint64_t rewritten = 0;    // bytes of it, again
     std::uint64_t requests = 0;
@@ -925,7 +925,7 @@ class story final : watched_journal::watcher {
         strike(*i);
         // Bytes behind a body are seen only where they come together with its last one.
         bool const behind = row == "A11" || row == "F03" || row == "D13";
-        if (reply.doubtful && !behind) run_.doubtful.insert(id_of(r, home));
+        if (reply.doubtful && !behind) run_.doubtful.try_emplace(id_of(r, home), r.on_connection);
         if (reply.lies) lied_ = true;
         // What must begin again, cannot where bytes have gone out of the house.
         if (sink_ == sink_kind::ordered) run_.may_end = true;
@@ -989,7 +989,9 @@ class story final : watched_journal::watcher {
     // --- the judge
 
     void judge_request(seen_request const& r, bool home) {
-        if (run_.doubtful.contains(id_of(r, home)))
+        // What was asked before could not know.
+        auto const doubt = run_.doubtful.find(id_of(r, home));
+        if (doubt != run_.doubtful.end() && r.replies_read > doubt->second)
             violation("asked again over a connection whose framing was in doubt");
         if (r.method != "GET" || r.version != "HTTP/1.1") violation("a request of another kind");
         for (auto const* const once :

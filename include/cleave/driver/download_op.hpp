@@ -69,6 +69,7 @@ struct lane_io {
 
     // Heads are read in small pieces, so that few body bytes come along and must be copied.
     std::array<char, 2048> head_buffer;
+    std::string_view to_send; ///< a request that goes out before more is received
     std::string_view pending; ///< received, not yet used; in `head_buffer` or in `staging`
     std::string_view decoded; ///< of a chunked body: payload not yet placed
     std::unique_ptr<char[]> staging;
@@ -340,6 +341,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     void perform(action::send const& a) {
         lane_type& l = lanes_[a.lane];
+        if (a.ahead) {
+            l.to_send = a.text;
+            return;
+        }
         l.pending = {};
         l.decoded = {};
         if (a.reused) {
@@ -359,7 +364,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                              }));
     }
 
-    void perform(action::read_head const& a) { read_head(a.lane); }
+    void perform(action::read_head const& a) {
+        std::string_view const begun = lanes_[a.lane].pending;
+        if (!a.next || begun.empty()) return read_head(a.lane);
+        tell(event::head_bytes{a.lane, begun});
+    }
 
     void perform(action::receive const& a) {
         lane_type& l = lanes_[a.lane];
@@ -400,6 +409,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             l.stream.close();
         l.pending = {};
         l.decoded = {};
+        l.to_send = {};
         l.filling = l.waiting = l.drained = false;
         l.low_water = 1;
     }
@@ -622,6 +632,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void receive(lane_id id) {
         lane_type& l = lanes_[id];
         if (l.waiting || !l.filling) return;
+        if (!l.to_send.empty()) return send_ahead(id);
         for (;;) {
             if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
             // Another look would most likely find nothing.
@@ -641,6 +652,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             if (ec == asio::error::eof) return stream_ended(id);
             if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
         }
+    }
+
+    // A request is so short that the system has room for it, so that this takes no time.
+    void send_ahead(lane_id id) {
+        lane_type& l = lanes_[id];
+        l.waiting = true;
+        l.stream.async_write(
+            std::exchange(l.to_send, {}),
+            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) { op.go_on(i, ec); }));
     }
 
     // Memory that only the system may fill needs a stream that has the system do it.
@@ -664,14 +684,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         lanes_[id].waiting = true;
         lanes_[id].stream.async_wait(
-            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) {
-                lane_type& l = op.lanes_[i];
-                l.waiting = false;
-                l.budget = reads_in_a_row;
-                if (!ec) return op.receive(i);
-                // Without a grant the next read will find out.
-                if (l.filling) op.grant_ended(i, {.failed = op.stream_failure(ec, phase::body)});
-            }));
+            for_lane(id, [](download_op& op, lane_id i, std::error_code ec) { op.go_on(i, ec); }));
+    }
+    // With the present grant, if there is one.
+    void go_on(lane_id id, std::error_code ec) {
+        lane_type& l = lanes_[id];
+        l.waiting = false;
+        l.budget = reads_in_a_row;
+        if (!ec) return receive(id);
+        // Without a grant the next read will find out.
+        if (l.filling) grant_ended(id, {.failed = stream_failure(ec, phase::body)});
     }
 
     // As much as comes in a few milliseconds: to wait for that costs next to no time, and saves

@@ -21,16 +21,22 @@ struct connect {
     lane_id lane = 0;
 };
 /// Send this, then receive bytes of the reply: `head_bytes` or `lane_failed`. `text` lives until
-/// the lane is told to do something else.
+/// the lane is told to send again, or to close.
 struct send {
     lane_id lane = 0;
     std::string_view text;
     /// Whether the connection was used or idle before, so that bytes may lie in it already.
     bool reused = false;
+    /// The present reply's body is still to be received, and comes first: no answer to this, but
+    /// for the grant's end where it cannot be sent.
+    bool ahead = false;
 };
 /// Receive more bytes of the reply: `head_bytes` or `lane_failed`.
 struct read_head {
     lane_id lane = 0;
+    /// The body before it has ended: this is the reply to what was sent ahead. What came behind
+    /// that body is its beginning.
+    bool next = false;
 };
 /// Receive body bytes into the sink, within this grant and never outside: `grant_ended`.
 struct receive {

@@ -110,7 +110,8 @@ class engine {
         if (pieces().size != 0) mirrors_.reserve(2 * lanes_.size() + 2);
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
-        actions_.reserve(4 * lanes_.size() + 8);
+        for (lane& l : lanes_) l.ahead.reserve(most_ahead);
+        actions_.reserve(5 * lanes_.size() + 8);
         holdings_.reserve(lanes_.size());
         divide_window();
     }
@@ -247,7 +248,7 @@ class engine {
         lane& l = lanes_[e.lane];
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
-        l.waited = false;
+        l.waited = l.in_order = l.asked_too_much = false;
         ++report_.connections;
         if (e.kept)
             ++report_.kept_connections;
@@ -551,11 +552,15 @@ class engine {
         lane& l = lanes_[id];
         l.used = true;
         l.kept = l.stale_retried = false;
-        reply_time_.add(now_ - l.asked_at);
+        // One that was asked for ahead has had time to come.
+        bool const ahead = std::exchange(l.was_asked_ahead, false);
+        if (!ahead) reply_time_.add(now_ - l.asked_at);
         if (is_redirect(l.reply.head().status())) return follow(id);
         admission& a = judged_;
         admit(l.reply.head(), *l.held, wanted_, known(l), a);
         if (a.refused) {
+            // It is a reply to something else.
+            if (ahead && is_about_ranges(a.refused->code)) return lose_ahead(id);
             // What an earlier run left is of another object, or cannot be gone on with.
             if (recalled_ && is_of_another_object(*a.refused)) {
                 if (joins() && has_other(id)) return lane_failed(id, *std::move(a.refused));
@@ -802,7 +807,7 @@ class engine {
         return l.is == lane::state::admitted && l.left && l.left->first <= room_until();
     }
 
-    // False: the pacer says later.
+    // False: the pacer says later, or the download has ended.
     bool grant(lane_id id) {
         lane& l = lanes_[id];
         segment window = *l.left;
@@ -815,6 +820,7 @@ class engine {
             return false;
         }
         l.grant = {window.first, window.first + (pace.bytes - 1)};
+        if (!ask_ahead(id)) return false;
         look_soon();
         l.is = lane::state::receiving;
         l.crc = 0;
@@ -909,7 +915,8 @@ class engine {
 
     void lease_done(lane_id id, event::grant_ended const& e) {
         lane& l = lanes_[id];
-        bool const exact = e.body_ended && !e.bytes_left_over;
+        // Behind it may come what was asked for ahead.
+        bool const exact = e.body_ended && (!e.bytes_left_over || !l.ahead.empty());
         if (must_end(l) && !exact)
             return fail(failure::of(error::size_changed, phase::body,
                                     "it goes on behind byte " + std::to_string(wanted_.last)));
@@ -919,10 +926,11 @@ class engine {
         l.sample = 0;
         sample_rate(l);
         lose_hedge_of(id);
-        if (l.reusable && exact && !e.failed)
-            l.is = lane::state::ready;
-        else
-            drop_connection(id);
+        if (!l.reusable || !exact || e.failed) return drop_connection(id);
+        l.in_order = true;
+        if (!l.ahead.empty()) return go_on_with_ahead(id);
+        if (l.asked_too_much) return drop_connection(id);
+        l.is = lane::state::ready;
     }
 
     // A body without a length said beforehand has ended, and the object with it.
@@ -952,6 +960,12 @@ class engine {
                            what.code != error::head_timeout && what.code != error::closed_in_head;
         bool const renewable = what.kind == cause::renewable && can_refresh_ && l.mirror == 0;
         bool const outdated = renewable && l.asked_with != at(l).request_number;
+        // Before it was known to be a reply to this.
+        bool const lost = l.was_asked_ahead && !pointless(what.kind) &&
+                          what.code != error::head_timeout;
+        if (!read_whole && (l.was_asked_ahead || !l.ahead.empty())) at(l).lost_one = true;
+        // Behind the reply come others, which are not wanted in that order any more.
+        if (!l.ahead.empty()) read_whole = false;
         release(id);
         if (ended_) return;
         if (read_whole)
@@ -960,8 +974,9 @@ class engine {
             drop_connection(id);
 
         // A kept connection may die before the server sees the request (RFC 9112, section 9.3.1).
-        // Those that another download kept are only so many; then there are new ones.
-        if (stale && (l.kept || !std::exchange(l.stale_retried, true))) {
+        // Those that another download kept are only so many; then there are new ones. And who has
+        // lost a request that was sent ahead gets no more of these.
+        if (lost || (stale && (l.kept || !std::exchange(l.stale_retried, true)))) {
             ++report_.stale_connections;
             return connect(id);
         }
@@ -1605,13 +1620,15 @@ class engine {
         disengage(id);
         actions_.push_back(action::close{id});
     }
-    void disengage(lane_id id) noexcept {
+    void disengage(lane_id id) {
         lane& l = lanes_[id];
         if (l.is != lane::state::ended) l.is = lane::state::idle;
         l.rate = 0;
-        l.stays = false;
+        l.stays = l.in_order = false;
         l.hedge_of.reset();
         l.thief.reset();
+        for (segment const& s : l.ahead) ledger_.give_back(s);
+        l.ahead.clear();
     }
     // The lane has nothing to do any more with the reply it is at.
     void leave(lane_id id) {
@@ -1693,6 +1710,7 @@ class engine {
         }
         if (all_there()) return wind_up();
         grant_in_turn();
+        if (ended_) return;
         look_at_bytes();
         if (!give_work()) return;
         start_lanes();
@@ -1737,10 +1755,11 @@ class engine {
                 return false;
             } else if (may_help) {
                 // Where one finds nothing to do, the others will not either.
-                may_help = help(i);
+                may_help = take_what_waits(i) || help(i);
             }
             if (l.is == lane::state::ready) l.waited = true;
         }
+        more_than_wanted_ = at_work() > want;
         return true;
     }
 
@@ -1819,8 +1838,7 @@ class engine {
 
     [[nodiscard]] std::uint64_t outstanding() const noexcept {
         std::uint64_t sum = 0;
-        for (lane const& l : lanes_)
-            if (l.left) sum += l.left->size();
+        for (lane const& l : lanes_) sum += bytes_held(l);
         return sum;
     }
 
@@ -1828,26 +1846,152 @@ class engine {
         lane& l = lanes_[id];
         l.sample = what.ranged && (l.left || l.hedge_of) ? sample_before(l, what.bytes.first) : 0;
         what.bytes.first -= l.sample;
+        l.was_asked_ahead = false;
+        l.asked_with = at(l).request_number;
+        l.request.clear();
+        l.request.reserve(longest_request_);
+        add_request(id, what);
+        wait_for_reply(l, what);
+        actions_.push_back(action::send{id, l.request, l.used || l.waited});
+    }
+    void add_request(lane_id id, lease what) {
+        lane& l = lanes_[id];
+        mirror const& m = at(l);
+        append_request_head(l.request,
+                            {.target = m.target,
+                             .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
+                             .if_range = comparable(l) ? &known(l)->validator : nullptr,
+                             .headers = m.headers,
+                             .user_agent = request_.user_agent,
+                             .proxy = l.proxy});
+        ++report_.requests;
+        observer_->on(segment_asked{id, what.bytes, l.hedge_of.has_value()});
+    }
+    void wait_for_reply(lane& l, lease what) noexcept {
         l.held = what;
         l.asked_at = now_;
         l.fruitless = 0;
-        mirror const& m = at(l);
-        l.asked_with = m.request_number;
         l.reply.reset();
-        l.request.reserve(longest_request_);
-        write_request_head(l.request,
-                           {.target = m.target,
-                            .range = what.ranged ? std::optional{what.bytes} : std::nullopt,
-                            .if_range = comparable(l) ? &known(l)->validator : nullptr,
-                            .headers = m.headers,
-                            .user_agent = request_.user_agent,
-                            .proxy = l.proxy});
         look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
-        ++report_.requests;
-        observer_->on(segment_asked{id, what.bytes, l.hedge_of.has_value()});
-        actions_.push_back(action::send{id, l.request, l.used || l.waited});
+    }
+
+    // ---- asking ahead ---------------------------------------------------------------------
+
+    // At most so many segments by one lane.
+    static constexpr std::size_t most_ahead = 16;
+
+    // What the lane has asked for, and has still to bring.
+    [[nodiscard]] static std::uint64_t bytes_held(lane const& l) noexcept {
+        std::uint64_t sum = l.left ? l.left->size() : 0;
+        for (segment const& s : l.ahead) sum += s.size();
+        return sum;
+    }
+
+    // So that a far server has the next request when it is through with this one (RFC 9112,
+    // section 9.3.2). Of one server only, where nothing is to be compared or divided first: with
+    // each segment of several mirrors, of an ordered sink, or of a fresh request a lane decides
+    // anew.
+    [[nodiscard]] bool may_ask_ahead(lane const& l) const noexcept {
+        mirror const& m = at(l);
+        return ranged_ && identity_known_ && report_.identity.size && mirrors_.size() == 1 &&
+               sink_.window == 0 && !l.hedge_of && l.in_order && l.reusable && !l.asked_too_much &&
+               !m.lost_one && !more_than_wanted_ && !waits_for_refresh(l.mirror) &&
+               l.connected_to == m.server_number && l.proven_with == m.request_number &&
+               (l.ahead.empty() || l.ahead_asked_with == m.request_number) &&
+               l.admitted_at == now_ && // else it has time enough
+               l.framing.is == body_framing::kind::length && l.left->last == l.reply_bytes.last;
+    }
+    // Whether, in the time that a reply takes, what the lane has asked for may have come. Twice as
+    // much as comes now, or a lane that has to wait between segments would seem to be no faster.
+    [[nodiscard]] bool is_time_for_next(lane const& l) const noexcept {
+        if (l.ahead.empty() && l.grant.last == l.left->last) return true;
+        double const meanwhile = 2 * l.rate * reply_time_.seconds();
+        return l.ahead.size() != most_ahead &&
+               static_cast<double>(bytes_held(l)) <= meanwhile;
+    }
+    // Before its first grant of a reply all that the lane has sent has gone out. False: the planner
+    // broke its contract, and the download has ended.
+    bool ask_ahead(lane_id id) {
+        lane& l = lanes_[id];
+        if (!may_ask_ahead(l) || (!l.first_grant && !l.ahead.empty())) return true;
+        l.request.clear();
+        while (is_time_for_next(l)) {
+            auto const next = next_segment();
+            if (ended_) return false;
+            if (!next || is_near_the_end(l, *next)) break;
+            ledger_.take(*next);
+            l.ahead.push_back(*next);
+            l.ahead_asked_with = at(l).request_number;
+            add_request(id, {*next, true});
+            ++report_.requests_ahead;
+        }
+        if (!l.request.empty())
+            actions_.push_back(
+                action::send{.lane = id, .text = l.request, .reused = true, .ahead = true});
+        return true;
+    }
+    // Whether, by the time that this lane is through, there would be too little for the others that
+    // have been through before: what is left then is better divided among all.
+    [[nodiscard]] bool is_near_the_end(lane const& l, segment next) const noexcept {
+        if (lanes_.size() == 1) return false;
+        if (l.rate <= 0) return true;
+        double const time = static_cast<double>(bytes_held(l) + next.size()) / l.rate;
+        auto unassigned = static_cast<double>(ledger_.owed().bytes() - next.size());
+        for (lane const& other : lanes_) {
+            if (&other == &l || other.is == lane::state::ended) continue;
+            // One that has nothing is given a segment as soon as it can ask for it.
+            auto const least = static_cast<double>(other.held ? 0 : next.size());
+            auto const has = static_cast<double>(bytes_held(other));
+            unassigned -= std::max(other.rate * time - has, least);
+        }
+        return unassigned < 0;
+    }
+    // What it held has come; now comes the first of the replies to what was asked ahead.
+    void go_on_with_ahead(lane_id id) {
+        lane& l = lanes_[id];
+        l.left = l.ahead.front();
+        l.ahead.erase(l.ahead.begin());
+        l.asked_with = l.ahead_asked_with;
+        l.was_asked_ahead = true;
+        wait_for_reply(l, {*l.left, true});
+        actions_.push_back(action::read_head{.lane = id, .next = true});
+    }
+    // What was asked ahead is asked again, over a new connection; and no more is there.
+    void lose_ahead(lane_id id) {
+        at(lanes_[id]).lost_one = true;
+        ++report_.stale_connections;
+        ask_anew(id);
+    }
+    // An idle lane takes over what a slow one has asked for ahead, and would begin much later; the
+    // reply to that is never read. False: there is nothing of the kind.
+    bool take_what_waits(lane_id id) {
+        std::optional<lane_id> from;
+        double longest = 2 * reply_time_.seconds() + in_seconds(windows_.stealing.soon);
+        double const typical = typical_rate();
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            lane const& l = lanes_[i];
+            if (l.ahead.empty() || !l.left) continue;
+            auto held = what_is_held(i, typical, l.is != lane::state::admitted);
+            if (!held) continue;
+            auto const before =
+                static_cast<double>(bytes_held(l) - l.left->size() - l.ahead.back().size());
+            double const time = held->time_left() + (held->rate > 0 ? before / held->rate : 0);
+            if (time <= longest) continue;
+            longest = time;
+            from = i;
+        }
+        if (!from) return false;
+        lane& slow = lanes_[*from];
+        segment const bytes = slow.ahead.back();
+        slow.ahead.pop_back();
+        slow.asked_too_much = true;
+        ++report_.steals;
+        observer_->on(bytes_stolen{*from, id, bytes, false});
+        lanes_[id].left = bytes;
+        ask(id, {bytes, true});
+        return true;
     }
 
     // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
@@ -1967,7 +2111,8 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
             bool const idle = l.is == lane::state::ready && !l.is_thief;
-            bool const idle_soon = l.left && l.rate > 0 && l.is == lane::state::receiving &&
+            bool const idle_soon = l.left && l.ahead.empty() && l.rate > 0 &&
+                                   l.is == lane::state::receiving &&
                                    what_is_held(i, typical, true)->time_left() <= soon;
             by.idle += idle || idle_soon ? 1U : 0U;
         }
@@ -2540,6 +2685,7 @@ class engine {
     std::uint64_t stripe_ = 0; // 0: leases are as long as the planner makes them
     std::uint32_t given_up_ = 0;
     std::uint32_t refusals_ = 0;
+    bool more_than_wanted_ = false; ///< lanes are at work, as last seen
     std::uint64_t turns_ = 0;
     bool paused_ = false;
     bool identity_known_ = false;

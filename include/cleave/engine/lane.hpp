@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cleave {
 
@@ -43,6 +44,13 @@ struct lane {
     bool is_hedged = false; ///< another lane's `hedge_of` names this one, as last marked
     bool is_thief = false;  ///< another lane's `thief` does
 
+    /// What it has asked for behind that already, before all of it has come, in the order in which
+    /// the replies will come. Nobody else's, and no byte of it is here yet.
+    std::vector<segment> ahead;
+    std::uint32_t ahead_asked_with = 0;
+    bool was_asked_ahead = false; ///< what it holds now
+    bool asked_too_much = false;  ///< behind all these comes a reply that nobody wants any more
+
     // The reply: what of it can be used, and the window it may write into.
     segment reply_bytes;
     segment grant;
@@ -68,6 +76,7 @@ struct lane {
     std::uint32_t mirror = 0;         ///< at which it asks
     proxy_hop const* proxy = nullptr; ///< that passes its requests on
     bool used = false;                ///< it has carried a reply
+    bool in_order = false;            ///< it has carried one after another
     bool kept = false;          ///< another download kept it, and it has carried no reply since
     bool waited = false;        ///< it stood idle before its first request
     bool stale_retried = false; ///< one free retry after a stale connection has been taken

@@ -39,6 +39,7 @@ struct mirror {
     std::optional<first_request> first;
     std::uint32_t redirects = 0; ///< in a row
     bool went_back = false;      ///< to the first request, since the last byte
+    bool lost_one = false;       ///< of the requests that were sent ahead; no more are
 
     // Of all numbers that requests have been given: that of the present one, which goes up with
     // every fresh request, and that of the first of them that led to the present server.

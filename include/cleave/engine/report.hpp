@@ -44,6 +44,8 @@ struct report {
     /// Connections made, and requests sent over them.
     std::uint64_t connections = 0;
     std::uint64_t requests = 0;
+    /// Of these, those sent before the reply to the one before had come whole.
+    std::uint64_t requests_ahead = 0;
     /// Attempts that failed and were followed by another.
     std::uint64_t retries = 0;
     /// Of these, those that used the same connection again; and lanes that were given up.

@@ -115,18 +115,17 @@ inline void append_basic_credentials(std::string& to, std::string_view userinfo)
 
 } // namespace detail
 
-/// Writes a GET request's head in place of what `to` holds, whose capacity is kept
-/// (RFC 9112, section 3; RFC 9110, sections 7.2, 12.5.3, 13.1.5 and 14.2).
+/// Writes a GET request's head behind what `to` holds (RFC 9112, section 3; RFC 9110, sections 7.2,
+/// 12.5.3, 13.1.5 and 14.2).
 ///
 /// The caller's headers must have passed `check_headers`. One of theirs named User-Agent, Accept or
 /// Authorization stands in place of the request's own. If-Range is written only beside a Range, and
 /// only for a strong ETag or a Last-Modified.
-inline void write_request_head(std::string& to, request_fields const& fields) {
+inline void append_request_head(std::string& to, request_fields const& fields) {
     auto const given = [&](std::string_view name) {
         return std::any_of(fields.headers.begin(), fields.headers.end(),
                            [&](header const& h) { return detail::http_same(h.name, name); });
     };
-    to.clear();
     to += "GET ";
     if (fields.proxy != nullptr) {
         to += fields.target.scheme();
@@ -168,6 +167,12 @@ inline void write_request_head(std::string& to, request_fields const& fields) {
     if (fields.proxy != nullptr && !fields.proxy->authorization.empty())
         detail::append_field(to, "Proxy-Authorization", fields.proxy->authorization);
     to += "\r\n";
+}
+
+/// The same, in place of what `to` holds, whose capacity is kept.
+inline void write_request_head(std::string& to, request_fields const& fields) {
+    to.clear();
+    append_request_head(to, fields);
 }
 
 /// The value of an Authorization or Proxy-Authorization field (RFC 7617, section 2) for userinfo as

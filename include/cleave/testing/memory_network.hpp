@@ -196,8 +196,10 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         must_be(established_, "async_write before it is connected");
         wait_with(ex, std::move(handler));
         if (reset_) return wake(asio::error::broken_pipe);
-        later(link_.latency,
-              [bytes = std::string{text}](memory_connection& c) { c.arrived_at_server(bytes); });
+        later(link_.latency, [bytes = std::string{text}, read = replies_read(),
+                              unread = bytes_written_ - bytes_read_](memory_connection& c) {
+            c.arrived_at_server(bytes, read, unread);
+        });
         wake({});
     }
 
@@ -213,6 +215,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         must_be(!to.empty(), "read_some into no memory");
         ec.clear();
         std::size_t const n = take_received(to);
+        bytes_read_ += n;
         if (n != 0) {
             later(link_.latency, [n](memory_connection& c) {
                 c.credit_ += n;
@@ -247,6 +250,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
 
     void add(memory_step step) {
         if (client_closed_ || ended_) return;
+        bytes_written_ += step.bytes.size();
         script_.push_back(std::move(step));
         go_on();
     }
@@ -303,7 +307,13 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         });
     }
 
-    void arrived_at_server(std::string const& bytes) {
+    // Of how many replies something has been read.
+    [[nodiscard]] std::size_t replies_read() const noexcept {
+        return static_cast<std::size_t>(std::ranges::lower_bound(reply_starts_, bytes_read_) -
+                                        reply_starts_.begin());
+    }
+
+    void arrived_at_server(std::string const& bytes, std::size_t read, std::uint64_t unread) {
         if (ended_) {
             // Nobody is there any more.
             arrives_at_client([](memory_connection& c) { c.reset_ = true; });
@@ -312,6 +322,8 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         input_ += bytes;
         for (std::size_t end; (end = input_.find("\r\n\r\n")) != std::string::npos;) {
             questions_.push_back(seen_request::read(input_.substr(0, end + 4)));
+            questions_.back().replies_read = read;
+            questions_.back().unread = unread;
             input_.erase(0, end + 4);
         }
         go_on();
@@ -338,6 +350,7 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
         r.on_connection = answered_++;
         r.index = network_->answered++;
         network_->note(r);
+        reply_starts_.push_back(bytes_written_);
         answer(r);
         return true;
     }
@@ -427,6 +440,9 @@ class memory_connection : public std::enable_shared_from_this<memory_connection>
     std::deque<shared_bytes> received_;
     std::size_t received_size_ = 0;
     std::size_t low_water_ = 1; // bytes that a wait wants
+    std::uint64_t bytes_read_ = 0;
+    std::uint64_t bytes_written_ = 0; // by the server, sent or not
+    std::vector<std::uint64_t> reply_starts_;
 
     std::string input_;
     std::deque<seen_request> questions_;

@@ -64,6 +64,13 @@ struct seen_request {
     std::size_t index = 0;         ///< which request on this server, from 0
     bool refused = false;          ///< answered with 503 by a limit, not by the handler
 
+    // What the client had of the replies to earlier requests on that connection when it sent this
+    // one, which only a network in memory can tell: of how many it had read something, and how many
+    // bytes of these, as far as the server had written them, it had not read. There are some where
+    // it asks ahead.
+    std::size_t replies_read = 0;
+    std::uint64_t unread = 0;
+
     /// Reads a head that ends with its empty line; whatever it is, never fails.
     static seen_request read(std::string text) {
         seen_request r;
