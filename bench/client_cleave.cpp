@@ -33,7 +33,7 @@ struct outcome {
 };
 
 template <class Sink, class Policies>
-outcome fetch(client_options const& o, Sink sink, Policies how) {
+outcome run(client_options const& o, Sink sink, Policies how) {
     outcome result;
     auto const threads = static_cast<int>(o.threads);
     asio::io_context context{threads};
@@ -46,6 +46,15 @@ outcome fetch(client_options const& o, Sink sink, Policies how) {
     context.run();
     for (auto& t : others) t.join();
     return result;
+}
+
+template <class Sink, class Policies>
+outcome fetch(client_options const& o, Sink sink, Policies how) {
+#ifdef CLEAVE_BENCH_TLS
+    if (o.threads > 1)
+        return run(o, std::move(sink), std::move(how).with_background(cleave::side_by_side{}));
+#endif
+    return run(o, std::move(sink), std::move(how));
 }
 
 template <class Policies>

@@ -632,8 +632,11 @@ class world {
         lane_model& l = lanes_.at(a.lane);
         require(l.open && l.next == due::nothing, "only a connection that waits can send");
         require(!paused_, "nothing is asked for in a pause");
-        for (std::size_t at = 0; (at = a.text.find("\r\n\r\n", at)) != a.text.npos; at += 4)
-            ++sent_;
+        for (std::string_view rest = a.text; !rest.empty();) {
+            auto const end = std::min(rest.find("\r\n\r\n"), rest.size() - 4) + 4;
+            look_at_request(a.lane, rest.substr(0, end));
+            rest.remove_prefix(end);
+        }
         if (a.ahead) {
             require(l.judged && !l.is.closes && l.is.length, "the reply before it ends by itself");
             l.ahead += a.text;
@@ -643,18 +646,23 @@ class world {
         answer(a.lane, a.text);
     }
 
-    void answer(cleave::lane_id id, std::string_view text) {
-        lane_model& l = lanes_.at(id);
+    void look_at_request(cleave::lane_id id, std::string_view text) {
+        lane_model const& l = lanes_.at(id);
         require(text.starts_with("GET ") && text.ends_with("\r\n\r\n"), "a request is one");
-
-        l.request = cleave_fuzz::asked::read(text);
-        require(l.request.host == l.host, "a request goes to the host that it names");
+        ++sent_;
+        auto const is = cleave_fuzz::asked::read(text);
+        require(is.host == l.host, "a request goes to the host that it names");
         bool const secret =
             text.find("secret") != text.npos || text.find("Authorization") != text.npos;
         require(!secret || (engine_.may_identify(id) && l.host == home_),
                 "secrets go to their origin only");
-        if (auto const& range = l.request.range; range && is_.part)
-            require(is_.part->contains(range->first), "what is asked for is wanted");
+        if (is.range && is_.part)
+            require(is_.part->contains(is.range->first), "what is asked for is wanted");
+    }
+
+    void answer(cleave::lane_id id, std::string_view text) {
+        lane_model& l = lanes_.at(id);
+        l.request = cleave_fuzz::asked::read(text);
         l.is = servers_.answer(l.request, in_);
         l.head = l.is.head;
         l.mute = l.is.never;

@@ -245,7 +245,8 @@ struct policies {
             std::move(observe), std::move(connect), std::move(journal), std::move(source),
             std::move(background));
     }
-    /// Where blocking work runs: `own_thread`, `same_thread`.
+    /// Where blocking work runs, and whether lanes run side by side: `own_thread`, `same_thread`,
+    /// `side_by_side`.
     template <class B>
     [[nodiscard]] auto with_background(B b) && {
         return std::move(*this).template with<Timer>(

@@ -163,6 +163,11 @@ TEST_CASE("nothing is asked ahead of who might not answer in order, or end by hi
         script s{fixed_size{100}, 1, {}, what};
         CHECK(second_reply(s) == "receive 0 100-199 first last");
     }
+    SECTION("the caller does not want it") {
+        script s{fixed_size{100}, 1, {.windows = {.ahead = 0}}};
+        CHECK(second_reply(s) == "receive 0 100-199 first last");
+        CHECK(s.got(0, 100, true) == "send 0 200-299 reused");
+    }
     SECTION("there is nothing left to ask for") {
         script s{even_split{2}, 1};
         s.start();

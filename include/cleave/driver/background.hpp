@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Where blocking work runs: syncing, hashing, allocating. Beside the lanes, not on their strand.
+// And whether lanes themselves run beside each other.
 #pragma once
 
 #include <asio/execution/context.hpp>
@@ -59,6 +60,14 @@ struct same_thread {
     void post(Executor const& ex, Work work) const {
         asio::post(ex, std::move(work));
     }
+};
+
+/// Runs blocking work on the threads of the download's own executor, and there lets lanes receive,
+/// decrypt and write side by side; only what is decided stays on one strand. For an executor with
+/// several threads, as `asio::thread_pool`, where one processor does not keep up with the network,
+/// and for sinks that are `concurrent`: with others lanes take turns as ever.
+struct side_by_side : same_thread {
+    static constexpr bool lanes_apart = true;
 };
 
 } // namespace cleave

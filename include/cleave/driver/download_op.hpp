@@ -2,7 +2,7 @@
 //
 // Acts. One download as a composed Asio operation: carries out what the engine asks for, tells it
 // what came of it, and decides nothing. Everything runs on one strand but the blocking jobs, which
-// the engine hands out one at a time.
+// the engine hands out one at a time, and, where that is wanted, what lanes do with their bytes.
 #pragma once
 
 #include <cleave/base/crc32c.hpp>
@@ -66,6 +66,8 @@ struct lane_io {
     Stream stream;
     // Goes up when the lane is closed, so that handlers of before can tell that they are late.
     std::uint64_t epoch = 0;
+    // The same for its grants.
+    std::uint64_t grants = 0;
 
     // Heads are read in small pieces, so that few body bytes come along and must be copied.
     std::array<char, 2048> head_buffer;
@@ -74,7 +76,8 @@ struct lane_io {
     std::string_view decoded; ///< of a chunked body: payload not yet placed
     std::unique_ptr<char[]> staging;
 
-    action::receive window; ///< the present grant
+    action::receive window;   ///< the present grant
+    std::uint64_t origin = 0; ///< the object's byte that is the sink's first
     std::uint64_t placed = 0;
     bool granted = false;  ///< the engine has not heard yet how the grant ended
     std::uint32_t crc = 0; ///< of what was placed, where there is a journal
@@ -100,6 +103,21 @@ struct lane_io {
 
     bool filling = false; ///< a grant is being filled
     bool waiting = false; ///< a handler is out that goes on with it
+
+    // For the report.
+    std::uint64_t reads = 0;
+    std::uint64_t bytes_copied = 0;
+    std::uint64_t bytes_spliced = 0;
+    std::uint64_t bytes_dropped = 0;
+
+    // Its own where lanes run side by side; else one serves them all.
+    splicer pipe;
+    std::unique_ptr<std::byte[]> sum_buffer;
+};
+
+// Held by nobody else, where there is nobody else.
+struct no_lock {
+    ~no_lock() {} // so that it is not unused
 };
 
 // The handler of a lane's asynchronous operations: of one type for all downloads, so that what
@@ -144,6 +162,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // Whether the sink's consumer says itself when it is done.
     static constexpr bool delivers_later_only = Sink::traits.ordered && !delivers<Sink>;
 
+    // Whether lanes fill their grants beside each other, and beside the strand. What is of one lane
+    // is then touched under its lock only, while a grant of it is being filled.
+    static constexpr bool lanes_apart = [] {
+        if constexpr (requires { Policies::background_type::lanes_apart; })
+            return Policies::background_type::lanes_apart && Sink::traits.concurrent;
+        else
+            return false;
+    }();
+
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
         : executor_(ex), strand_(ex), io_work_(ex), sink_(std::move(sink)),
@@ -159,6 +186,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         lanes_.reserve(count);
         for (std::size_t i = 0; i != count; ++i) lanes_.emplace_back(connector_.make(strand_));
         windows_.resize(count);
+        if constexpr (lanes_apart) locks_ = std::make_unique<std::mutex[]>(count);
         inbox_.reserve(2 * count + 4);
     }
 
@@ -371,8 +399,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void perform(action::receive const& a) {
+        begin_grant(a);
+        receive(a.lane);
+    }
+    void begin_grant(action::receive const& a) {
+        [[maybe_unused]] auto const held = lock(a.lane);
         lane_type& l = lanes_[a.lane];
+        ++l.grants;
         l.window = a;
+        l.origin = engine_.wanted().first;
         l.placed = 0;
         l.crc = 0;
         l.read_before += std::exchange(l.read, 0);
@@ -389,7 +424,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         l.filling = true;
         l.last_splice = 0;
-        receive(a.lane);
     }
 
     void perform(action::revoke const& a) {
@@ -397,12 +431,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
 
     void perform(action::close const& a) {
+        [[maybe_unused]] auto const held = lock(a.lane);
         lane_type& l = lanes_[a.lane];
         ++l.epoch;
         // What came since the engine last looked is lost on it.
         std::uint64_t const seen = windows_[a.lane].in_place;
         bool const lost = std::exchange(l.granted, false) && !finishing_;
-        if (lost && l.placed > seen) bytes_dropped_ += l.placed - seen;
+        if (lost && l.placed > seen) l.bytes_dropped += l.placed - seen;
         if (a.keep)
             keep_or_close(l.stream);
         else
@@ -584,8 +619,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         tell(event::woke{windows_});
     }
     void look_at_lanes() noexcept {
-        for (lane_id i = 0; i != lanes_.size(); ++i)
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            [[maybe_unused]] auto const held = lock(i);
             windows_[i] = {lanes_[i].placed, lanes_[i].read, lanes_[i].crc};
+        }
+    }
+    [[nodiscard]] auto lock([[maybe_unused]] lane_id id) noexcept {
+        if constexpr (lanes_apart)
+            return std::unique_lock{locks_[id]};
+        else
+            return no_lock{};
     }
 
     // ---- lanes ----------------------------------------------------------------------------
@@ -633,25 +676,89 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         lane_type& l = lanes_[id];
         if (l.waiting || !l.filling) return;
         if (!l.to_send.empty()) return send_ahead(id);
-        for (;;) {
-            if (auto ended = use_pending(l)) return grant_ended(id, *std::move(ended));
-            // Another look would most likely find nothing.
-            if (std::exchange(l.drained, false)) return wait_for_bytes(id);
-            if (is_not_worth_filling(l)) return grant_ended(id, {.revoked = true});
-            if (l.budget-- <= 0) return take_turns(id);
-            bool const direct = fills_directly(l) && l.framing.is != body_framing::kind::chunked &&
-                                l.skip_left == 0 && l.placed != l.window.grant.size();
-            std::error_code ec;
-            std::error_code sink_error;
-            if (direct)
-                read_into_sink(l, ec, sink_error);
-            else
-                read_into_staging(l, ec);
-            if (sink_error) return grant_ended(id, {.failed = sink_failure(sink_error)});
-            if (would_block(ec)) return wait_for_bytes(id);
-            if (ec == asio::error::eof) return stream_ended(id);
-            if (ec) return grant_ended(id, {.failed = receive_failure(ec)});
+        if constexpr (lanes_apart) return fill_apart(id);
+        for (;;)
+            if (auto stopped = fill(l)) return go_on_after(id, *std::move(stopped));
+    }
+
+    // Why a lane does not go on at once to fill its grant.
+    struct stop {
+        enum class why { ended, nothing_there, others_turn };
+        why is = why::ended;
+        event::grant_ended how{};
+    };
+    [[nodiscard]] static stop ended(event::grant_ended how) {
+        return {stop::why::ended, std::move(how)};
+    }
+
+    // One read, and all that follows from it; answers when there is no use in another one at once.
+    [[nodiscard]] std::optional<stop> fill(lane_type& l) {
+        if (auto how = use_pending(l)) return ended(*std::move(how));
+        // Another look would most likely find nothing.
+        if (std::exchange(l.drained, false)) return stop{stop::why::nothing_there};
+        if (is_not_worth_filling(l)) return ended({.revoked = true});
+        if (l.budget-- <= 0) return stop{stop::why::others_turn};
+        bool const direct = fills_directly(l) && l.framing.is != body_framing::kind::chunked &&
+                            l.skip_left == 0 && l.placed != l.window.grant.size();
+        std::error_code ec;
+        std::error_code sink_error;
+        if (direct)
+            read_into_sink(l, ec, sink_error);
+        else
+            read_into_staging(l, ec);
+        if (sink_error) return ended({.failed = sink_failure(sink_error)});
+        if (would_block(ec)) return stop{stop::why::nothing_there};
+        if (ec == asio::error::eof) return ended(stream_ended(l));
+        if (ec) return ended({.failed = receive_failure(ec)});
+        return std::nullopt;
+    }
+    void go_on_after(lane_id id, stop stopped) {
+        switch (stopped.is) {
+        case stop::why::ended: return grant_ended(id, std::move(stopped.how));
+        case stop::why::nothing_there: return wait_for_bytes(id);
+        case stop::why::others_turn: return take_turns(id);
         }
+    }
+
+    // On whichever thread is free, while the strand has the lane wait.
+    void fill_apart(lane_id id) {
+        lane_type& l = lanes_[id];
+        l.waiting = true;
+        ++outstanding_;
+        asio::post(executor_, [self = this->shared_from_this(), id, epoch = l.epoch,
+                               grant = l.grants]() mutable {
+            auto stopped = self->fill_until_stopped(id, epoch, grant);
+            // The last owner must not be the thread that runs this.
+            auto strand = self->strand_;
+            asio::post(strand, [self = std::move(self), id, epoch, grant,
+                                stopped = std::move(stopped)]() mutable {
+                --self->outstanding_;
+                if (epoch == self->lanes_[id].epoch) self->filled(id, grant, std::move(stopped));
+                self->complete_when_quiet();
+            });
+        });
+    }
+    // Nothing where the grant, or the connection, has been taken away.
+    [[nodiscard]] std::optional<stop> fill_until_stopped(lane_id id, std::uint64_t epoch,
+                                                         std::uint64_t grant) {
+        lane_type& l = lanes_[id];
+        for (;;) {
+            [[maybe_unused]] auto const held = lock(id);
+            if (l.epoch != epoch || l.grants != grant || !l.filling) return std::nullopt;
+            std::optional<stop> stopped;
+            std::error_code const thrown = guarded([&] {
+                stopped = fill(l);
+                return std::error_code{};
+            });
+            if (thrown) return ended({.failed = sink_failure(thrown)});
+            if (stopped) return stopped;
+        }
+    }
+    void filled(lane_id id, std::uint64_t grant, std::optional<stop> stopped) {
+        lane_type& l = lanes_[id];
+        l.waiting = false;
+        if (stopped && l.filling && l.grants == grant) return go_on_after(id, *std::move(stopped));
+        receive(id);
     }
 
     // A request is so short that the system has room for it, so that this takes no time.
@@ -716,7 +823,9 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     }
     // Few bytes have come since: what is there already is to be read.
     void lower_water() noexcept {
-        for (lane_type& l : lanes_) {
+        for (lane_id i = 0; i != lanes_.size(); ++i) {
+            [[maybe_unused]] auto const held = lock(i);
+            lane_type& l = lanes_[i];
             if (l.low_water > 1 && l.read_in_all() - l.looked < l.low_water) {
                 l.low_water = 1;
                 set_low_water(l.stream, 1);
@@ -735,25 +844,28 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                              })]() mutable { h({}); });
     }
 
-    void stream_ended(lane_id id) {
-        lane_type const& l = lanes_[id];
-        if (l.framing.is == body_framing::kind::until_close)
-            return grant_ended(id, {.body_ended = true});
-        grant_ended(id, {.failed = failure::of(error::closed_in_body, phase::body)});
+    [[nodiscard]] static event::grant_ended stream_ended(lane_type const& l) {
+        if (l.framing.is == body_framing::kind::until_close) return {.body_ended = true};
+        return {.failed = failure::of(error::closed_in_body, phase::body)};
     }
 
     void grant_ended(lane_id id, event::grant_ended e) {
         e.lane = id;
-        e.bytes = lanes_[id].placed;
-        e.crc = lanes_[id].crc;
-        e.too_short = e.body_ended && lanes_[id].skip_left != 0;
-        lanes_[id].filling = false;
+        end_grant(id, e);
         tell(std::move(e));
+    }
+    void end_grant(lane_id id, event::grant_ended& e) noexcept {
+        [[maybe_unused]] auto const held = lock(id);
+        lane_type& l = lanes_[id];
+        e.bytes = l.placed;
+        e.crc = l.crc;
+        e.too_short = e.body_ended && l.skip_left != 0;
+        l.filling = false;
     }
 
     // The offset in the sink at which the next byte of this lane goes.
-    [[nodiscard]] std::uint64_t offset_in_sink(lane_type const& l) const noexcept {
-        return l.window.grant.first + l.placed - engine_.wanted().first;
+    [[nodiscard]] static std::uint64_t offset_in_sink(lane_type const& l) noexcept {
+        return l.window.grant.first + l.placed - l.origin;
     }
 
     // Straight into the sink's memory, never beyond the grant or the body.
@@ -773,7 +885,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         std::size_t const got = l.stream.read_some(to, ec);
         if (got == 0) return;
-        ++reads_;
+        ++l.reads;
         l.drained = got != to.size() && native_socket_of(l.stream) >= 0;
         sink_.commit(offset_in_sink(l), got, sink_error);
         if (!sink_error) sum_up(l, to.first(got), sink_error);
@@ -785,12 +897,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     [[nodiscard]] bool splice_into_sink(lane_type& l, std::size_t n, std::error_code& ec,
                                         std::error_code& sink_error) {
         if constexpr (is_file) {
-            if (!splicer_.usable()) return false;
+            splicer& pipe = lanes_apart ? l.pipe : pipe_;
+            if (!pipe.usable()) return false;
             int const socket = native_socket_of(l.stream);
             int const file = sink_.native_file();
             if (socket < 0 || file < 0) return false;
             std::uint64_t const at = offset_in_sink(l);
-            std::size_t const got = splicer_.move(socket, file, at, n, ec, sink_error);
+            std::size_t const got = pipe.move(socket, file, at, n, ec, sink_error);
             if (ec == std::errc::not_supported) {
                 ec.clear();
                 return false;
@@ -802,8 +915,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                     ec = asio::error::eof;
                 return true;
             }
-            ++reads_;
-            bytes_spliced_ += got;
+            ++l.reads;
+            l.bytes_spliced += got;
             l.last_splice = got;
             // Or else the pipe was full; then, where many bytes come, more of them come at once.
             l.drained = got < n && (got < least_full_pipe || l.low_water > 1);
@@ -838,10 +951,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
     }
     void sum_up_from_sink(lane_type& l, std::uint64_t from, std::size_t n, std::error_code& ec) {
-        if (!sum_buffer_)
-            sum_buffer_ = std::make_unique_for_overwrite<std::byte[]>(sum_buffer_size);
+        std::unique_ptr<std::byte[]>& buffer = lanes_apart ? l.sum_buffer : sum_buffer_;
+        if (!buffer) buffer = std::make_unique_for_overwrite<std::byte[]>(sum_buffer_size);
         while (n != 0 && !ec) {
-            std::span const to{sum_buffer_.get(), std::min(n, sum_buffer_size)};
+            std::span const to{buffer.get(), std::min(n, sum_buffer_size)};
             sink_.read(from, to, ec);
             l.crc = crc32c(to, l.crc);
             from += to.size();
@@ -895,7 +1008,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 l.decoded.remove_prefix(n);
                 l.skip_left -= n;
                 l.read += n;
-                bytes_dropped_ += n;
+                l.bytes_dropped += n;
                 if (l.framing.is == body_framing::kind::length) l.body_left -= n;
                 continue;
             }
@@ -926,7 +1039,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 if (std::memcmp(to.data(), bytes.data(), to.size()) != 0)
                     return failure::of(error::bytes_differ, phase::body,
                                        "within " + std::to_string(to.size()) + " bytes from byte " +
-                                           std::to_string(at + engine_.wanted().first) + " on");
+                                           std::to_string(at + l.origin) + " on");
                 at += to.size();
                 bytes.remove_prefix(to.size());
             }
@@ -995,7 +1108,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (ec) return sink_failure(ec);
         if (keeps_) l.crc = crc32c(std::as_bytes(std::span{l.decoded.data(), n}), l.crc);
         l.decoded.remove_prefix(n);
-        bytes_copied_ += n;
+        l.bytes_copied += n;
         l.read += n;
         place(l, n);
         return std::nullopt;
@@ -1131,12 +1244,14 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         completed_ = true;
         control_.detach();
         report result = std::move(engine_.report());
-        result.reads = reads_;
-        result.bytes_copied = bytes_copied_;
-        result.bytes_spliced = bytes_spliced_;
+        for (lane_type const& l : lanes_) {
+            result.reads += l.reads;
+            result.bytes_copied += l.bytes_copied;
+            result.bytes_spliced += l.bytes_spliced;
+            result.bytes_twice += l.bytes_dropped;
+        }
         if constexpr (requires(Sink const& s) { s.bytes_copied(); })
             result.bytes_copied += sink_.bytes_copied();
-        result.bytes_twice += bytes_dropped_;
         std::error_code const ec = result.failed ? result.failed->code : std::error_code{};
         complete(ec, std::move(result));
         io_work_.reset();
@@ -1180,9 +1295,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     bool journal_holds_ = false; ///< it may claim something
     resume_state snapshot_;      ///< for the job that is under way
     std::unique_ptr<std::byte[]> sum_buffer_;
-    splicer splicer_;
+    splicer pipe_;
 
     std::vector<lane_type> lanes_;
+    std::unique_ptr<std::mutex[]> locks_; ///< one for each, where lanes run side by side
     std::vector<event::lane_window> windows_;
     std::vector<any_event> inbox_;
     bool telling_ = false;
@@ -1196,11 +1312,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     std::size_t outstanding_ = 0; ///< handlers and jobs that are still to come
     bool finishing_ = false;
     bool completed_ = false;
-
-    std::uint64_t reads_ = 0;
-    std::uint64_t bytes_copied_ = 0;
-    std::uint64_t bytes_spliced_ = 0;
-    std::uint64_t bytes_dropped_ = 0;
 };
 
 // Keeps the handler, and calls it when everything else of the operation is gone: what the policies

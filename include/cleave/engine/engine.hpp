@@ -63,6 +63,9 @@ struct engine_windows {
     /// What is fetched again, and compared, where a lane goes on behind bytes that came over
     /// another URL or in an earlier run.
     std::uint64_t sample = std::uint64_t{4} << 10;
+    /// Segments that a lane may ask for before the present one has come whole; 0 for none. As many
+    /// of them are asked for as a reply takes time for.
+    std::uint32_t ahead = 16;
     stealing_limits stealing{};
 };
 
@@ -110,7 +113,7 @@ class engine {
         if (pieces().size != 0) mirrors_.reserve(2 * lanes_.size() + 2);
         checked_.reserve(2 * lanes_.size() + 2);
         ledger_.reserve(2 * lanes_.size() + 2);
-        for (lane& l : lanes_) l.ahead.reserve(most_ahead);
+        for (lane& l : lanes_) l.ahead.reserve(std::min(windows_.ahead, 16U));
         actions_.reserve(5 * lanes_.size() + 8);
         holdings_.reserve(lanes_.size());
         divide_window();
@@ -1879,9 +1882,6 @@ class engine {
 
     // ---- asking ahead ---------------------------------------------------------------------
 
-    // At most so many segments by one lane.
-    static constexpr std::size_t most_ahead = 16;
-
     // What the lane has asked for, and has still to bring.
     [[nodiscard]] static std::uint64_t bytes_held(lane const& l) noexcept {
         std::uint64_t sum = l.left ? l.left->size() : 0;
@@ -1906,10 +1906,10 @@ class engine {
     // Whether, in the time that a reply takes, what the lane has asked for may have come. Twice as
     // much as comes now, or a lane that has to wait between segments would seem to be no faster.
     [[nodiscard]] bool is_time_for_next(lane const& l) const noexcept {
+        if (l.ahead.size() >= windows_.ahead) return false;
         if (l.ahead.empty() && l.grant.last == l.left->last) return true;
         double const meanwhile = 2 * l.rate * reply_time_.seconds();
-        return l.ahead.size() != most_ahead &&
-               static_cast<double>(bytes_held(l)) <= meanwhile;
+        return static_cast<double>(bytes_held(l)) <= meanwhile;
     }
     // Before its first grant of a reply all that the lane has sent has gone out. False: the planner
     // broke its contract, and the download has ended.

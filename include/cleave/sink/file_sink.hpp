@@ -21,15 +21,16 @@
 
 namespace cleave {
 
-/// Writes with `File` through one buffer, or with `write` from where the bytes lie. The partial is
-/// as long as the object from the start, so that a full disk is found before anything is fetched. A
-/// run that fails removes its partial, or keeps it for another run, and leaves whatever was under
-/// the target's name as it was. An object of unknown size is never reopened.
+/// Writes with `File` through one buffer for each thread, or with `write` from where the bytes lie.
+/// The partial is as long as the object from the start, so that a full disk is found before
+/// anything is fetched. A run that fails removes its partial, or keeps it for another run, and
+/// leaves whatever was under the target's name as it was. An object of unknown size is never
+/// reopened.
 template <file File>
 class basic_file_sink {
   public:
     static constexpr sink_traits traits{
-        .concurrent = false, .readable = true, .revocable = true, .resumable = true};
+        .concurrent = true, .readable = true, .revocable = true, .resumable = true};
 
     /// `target`: path of the finished file. Errors of the path show when the download starts.
     explicit basic_file_sink(std::string target, File f = File{})
@@ -37,20 +38,19 @@ class basic_file_sink {
 
     void check(std::error_code& ec) { file_.check(ec); }
 
-    void open(std::optional<std::uint64_t> size, std::error_code& ec) {
-        make_buffer();
-        file_.open(size, ec);
-    }
-    void reopen(std::uint64_t size, bool all, std::error_code& ec) {
-        make_buffer();
-        file_.reopen(size, all, ec);
-    }
+    void open(std::optional<std::uint64_t> size, std::error_code& ec) { file_.open(size, ec); }
+    void reopen(std::uint64_t size, bool all, std::error_code& ec) { file_.reopen(size, all, ec); }
 
-    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n, std::error_code&) {
-        return {buffer_.get(), std::min(n, buffer_size)};
+    [[nodiscard]] std::span<std::byte> prepare(std::uint64_t, std::size_t n, std::error_code& ec) {
+        try {
+            return {buffer(), std::min(n, buffer_size)};
+        } catch (...) {
+            ec = std::make_error_code(std::errc::not_enough_memory);
+            return {};
+        }
     }
     void commit(std::uint64_t offset, std::size_t n, std::error_code& ec) {
-        file_->write_at(offset, {buffer_.get(), n}, ec);
+        file_->write_at(offset, {buffer(), n}, ec);
     }
     void write(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
         file_->write_at(offset, from, ec);
@@ -78,12 +78,13 @@ class basic_file_sink {
   private:
     static constexpr std::size_t buffer_size = 256 * 1024;
 
-    void make_buffer() {
-        if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
+    // One for each thread: what is prepared is used before the same thread prepares again.
+    [[nodiscard]] static std::byte* buffer() {
+        thread_local auto const memory = std::make_unique_for_overwrite<std::byte[]>(buffer_size);
+        return memory.get();
     }
 
     detail::partial_file<File> file_;
-    std::unique_ptr<std::byte[]> buffer_;
 };
 
 using file_sink = basic_file_sink<posix_file>;

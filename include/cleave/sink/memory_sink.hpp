@@ -24,7 +24,8 @@ namespace cleave {
 /// anything; after success `[0, report.bytes)` is the object.
 class memory_sink {
   public:
-    static constexpr sink_traits traits{.concurrent = false, .readable = true, .revocable = true};
+    // An object without a known size, for which the vector grows, comes over one lane.
+    static constexpr sink_traits traits{.concurrent = true, .readable = true, .revocable = true};
 
     template <class Allocator>
     explicit memory_sink(std::vector<std::byte, Allocator>& to) noexcept
