@@ -800,7 +800,8 @@ struct std::is_error_condition_enum<cleave::cause> : std::true_type {};
 
 // ---- cleave/base/exception.hpp ----
 
-// What an exception of somebody else's code is, where nobody could catch it: an error code.
+// What an exception of somebody else's code is, where nobody could catch it: an error code, or
+// nothing. Built without exceptions, none comes.
 
 #include <new>
 
@@ -808,6 +809,7 @@ namespace cleave::detail {
 
 /// The code that stands for the exception that is being handled.
 [[nodiscard]] inline std::error_code code_of_exception() noexcept {
+#if defined(__cpp_exceptions)
     try {
         throw;
     } catch (std::system_error const& e) {
@@ -818,7 +820,21 @@ namespace cleave::detail {
     } catch (...) {
         // Nobody knows what it was.
     }
+#endif
     return std::make_error_code(std::errc::state_not_recoverable);
+}
+
+/// Calls `f` and drops what it throws: who only looks at a download must not end it.
+template <class F>
+void call_onlooker(F&& f) noexcept {
+#if defined(__cpp_exceptions)
+    try {
+        f();
+    } catch (...) {
+    }
+#else
+    f();
+#endif
 }
 
 } // namespace cleave::detail
@@ -2049,6 +2065,7 @@ class standby_allocator {
     standby_allocator(standby_allocator<Other> const& other) noexcept
         : memory(other.memory), first(other.first) {}
     [[nodiscard]] value_type* allocate(std::size_t n) {
+#if defined(__cpp_exceptions)
         try {
             return traits::allocate(first, n);
         } catch (...) {
@@ -2056,6 +2073,9 @@ class standby_allocator {
             if (p == nullptr) throw;
             return static_cast<value_type*>(p);
         }
+#else
+        return traits::allocate(first, n); // or it does not return
+#endif
     }
     void deallocate(value_type* p, std::size_t n) noexcept {
         if (!memory->give_back(p)) traits::deallocate(first, p, n);
@@ -6538,14 +6558,12 @@ class log_lines {
     }
     template <class MakeLine>
     void write(MakeLine make_line) noexcept {
-        try {
+        detail::call_onlooker([&] {
             std::string line = make_line();
             for (char& c : line)
                 if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
             f_(std::string_view{line});
-        } catch (...) {
-            // A look at a download must not end it.
-        }
+        });
     }
 
     F f_;
@@ -6576,11 +6594,7 @@ class on_progress : public ignores_other_events {
 
     using ignores_other_events::on;
     void on(progress const& p) noexcept {
-        try {
-            f_(p);
-        } catch (...) {
-            // A look at a download must not end it.
-        }
+        detail::call_onlooker([&] { f_(p); });
     }
     [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return interval_; }
     [[nodiscard]] std::uint64_t step() const noexcept { return step_; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What an exception of somebody else's code is, where nobody could catch it: an error code.
+// What an exception of somebody else's code is, where nobody could catch it: an error code, or
+// nothing. Built without exceptions, none comes.
 #pragma once
 
 #include <new>
@@ -10,6 +11,7 @@ namespace cleave::detail {
 
 /// The code that stands for the exception that is being handled.
 [[nodiscard]] inline std::error_code code_of_exception() noexcept {
+#if defined(__cpp_exceptions)
     try {
         throw;
     } catch (std::system_error const& e) {
@@ -20,7 +22,21 @@ namespace cleave::detail {
     } catch (...) {
         // Nobody knows what it was.
     }
+#endif
     return std::make_error_code(std::errc::state_not_recoverable);
+}
+
+/// Calls `f` and drops what it throws: who only looks at a download must not end it.
+template <class F>
+void call_onlooker(F&& f) noexcept {
+#if defined(__cpp_exceptions)
+    try {
+        f();
+    } catch (...) {
+    }
+#else
+    f();
+#endif
 }
 
 } // namespace cleave::detail

@@ -60,6 +60,7 @@ class standby_allocator {
     standby_allocator(standby_allocator<Other> const& other) noexcept
         : memory(other.memory), first(other.first) {}
     [[nodiscard]] value_type* allocate(std::size_t n) {
+#if defined(__cpp_exceptions)
         try {
             return traits::allocate(first, n);
         } catch (...) {
@@ -67,6 +68,9 @@ class standby_allocator {
             if (p == nullptr) throw;
             return static_cast<value_type*>(p);
         }
+#else
+        return traits::allocate(first, n); // or it does not return
+#endif
     }
     void deallocate(value_type* p, std::size_t n) noexcept {
         if (!memory->give_back(p)) traits::deallocate(first, p, n);

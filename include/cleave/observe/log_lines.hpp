@@ -4,6 +4,7 @@
 // no level, no time of day and no logging library.
 #pragma once
 
+#include <cleave/base/exception.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/identity.hpp>
 #include <cleave/base/segment.hpp>
@@ -145,14 +146,12 @@ class log_lines {
     }
     template <class MakeLine>
     void write(MakeLine make_line) noexcept {
-        try {
+        detail::call_onlooker([&] {
             std::string line = make_line();
             for (char& c : line)
                 if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
             f_(std::string_view{line});
-        } catch (...) {
-            // A look at a download must not end it.
-        }
+        });
     }
 
     F f_;

@@ -3,6 +3,7 @@
 // A function of the caller's, told now and then how far it is.
 #pragma once
 
+#include <cleave/base/exception.hpp>
 #include <cleave/observe/concept.hpp>
 
 #include <chrono>
@@ -23,11 +24,7 @@ class on_progress : public ignores_other_events {
 
     using ignores_other_events::on;
     void on(progress const& p) noexcept {
-        try {
-            f_(p);
-        } catch (...) {
-            // A look at a download must not end it.
-        }
+        detail::call_onlooker([&] { f_(p); });
     }
     [[nodiscard]] std::chrono::nanoseconds interval() const noexcept { return interval_; }
     [[nodiscard]] std::uint64_t step() const noexcept { return step_; }
