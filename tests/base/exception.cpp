@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// An exception of somebody else's code as an error code, and never as none.
+// An exception of somebody else's code as an error code, and never as none; or dropped.
 #include <cleave/base/exception.hpp>
 
 #include <support/catch.hpp>
@@ -30,4 +30,14 @@ TEST_CASE("an exception has a code") {
     CHECK(code_of(42) == std::errc::state_not_recoverable);
     // No error that is thrown is an error all the same.
     CHECK(code_of(std::system_error{std::error_code{}}) == std::errc::state_not_recoverable);
+}
+
+TEST_CASE("what is thrown is dropped, and nothing else") {
+    int calls = 0;
+    cleave::detail::call_onlooker([&] {
+        ++calls;
+        throw std::bad_alloc{};
+    });
+    cleave::detail::call_onlooker([&] { ++calls; });
+    CHECK(calls == 2);
 }
