@@ -1,69 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All of cleave, floor by floor. `download.hpp` alone does where no digest is wanted.
+// All of cleave: the floors that decide, and then, floor by floor, what acts. `download.hpp` alone
+// does where no digest is wanted.
 #pragma once
 
-#include <cleave/base/crc32c.hpp>
-#include <cleave/base/error.hpp>
-#include <cleave/base/exception.hpp>
-#include <cleave/base/failure.hpp>
-#include <cleave/base/identity.hpp>
-#include <cleave/base/lease.hpp>
-#include <cleave/base/request.hpp>
-#include <cleave/base/segment.hpp>
-#include <cleave/base/segment_set.hpp>
-#include <cleave/base/standby_memory.hpp>
-#include <cleave/base/units.hpp>
-#include <cleave/base/url.hpp>
-#include <cleave/base/version.hpp>
+#include <cleave/core.hpp>
 
-#include <cleave/http/admit.hpp>
-#include <cleave/http/body.hpp>
-#include <cleave/http/content_range.hpp>
-#include <cleave/http/date.hpp>
-#include <cleave/http/redirect.hpp>
-#include <cleave/http/repr_digest.hpp>
-#include <cleave/http/request_head.hpp>
-#include <cleave/http/response_head.hpp>
-#include <cleave/http/validator.hpp>
+#include <cleave/base/standby_memory.hpp>
 
 #include <cleave/os/concept.hpp>
 #include <cleave/os/mapping.hpp>
 #include <cleave/os/posix_file.hpp>
 
-#include <cleave/plan/concept.hpp>
-#include <cleave/plan/even_split.hpp>
-#include <cleave/plan/fixed_size.hpp>
-#include <cleave/plan/guided.hpp>
-#include <cleave/plan/listed_segments.hpp>
-#include <cleave/plan/plan.hpp>
-
-#include <cleave/lanes/adaptive_lanes.hpp>
-#include <cleave/lanes/concept.hpp>
-#include <cleave/lanes/fixed_lanes.hpp>
-
-#include <cleave/renew/backoff.hpp>
-#include <cleave/renew/concept.hpp>
-#include <cleave/renew/give_up.hpp>
-
-#include <cleave/verify/concept.hpp>
-#include <cleave/verify/digest.hpp>
-#include <cleave/verify/no_verification.hpp>
 #include <cleave/verify/openssl_hasher.hpp>
-#include <cleave/verify/piece_digests.hpp>
-#include <cleave/verify/piece_list.hpp>
-#include <cleave/verify/server_digest.hpp>
-
-#include <cleave/pace/concept.hpp>
-#include <cleave/pace/token_bucket.hpp>
-#include <cleave/pace/unlimited.hpp>
-
-#include <cleave/observe/concept.hpp>
-#include <cleave/observe/counters.hpp>
-#include <cleave/observe/log_lines.hpp>
-#include <cleave/observe/on_progress.hpp>
-#include <cleave/observe/silent.hpp>
-#include <cleave/observe/tee_observer.hpp>
 
 #include <cleave/connect/concept.hpp>
 #include <cleave/connect/pool.hpp>
@@ -84,28 +33,12 @@
 #include <cleave/sink/partial_file.hpp>
 #include <cleave/sink/tee_sink.hpp>
 
-#include <cleave/journal/concept.hpp>
 #include <cleave/journal/file_journal.hpp>
-#include <cleave/journal/no_journal.hpp>
-#include <cleave/journal/record.hpp>
-#include <cleave/journal/record_journal.hpp>
-#include <cleave/journal/two_slots.hpp>
 
 #include <cleave/source/blocking_source.hpp>
 #include <cleave/source/callback_source.hpp>
 #include <cleave/source/concept.hpp>
 #include <cleave/source/no_source.hpp>
-
-#include <cleave/engine/action.hpp>
-#include <cleave/engine/checked_runs.hpp>
-#include <cleave/engine/engine.hpp>
-#include <cleave/engine/event.hpp>
-#include <cleave/engine/lane.hpp>
-#include <cleave/engine/ledger.hpp>
-#include <cleave/engine/mirrors.hpp>
-#include <cleave/engine/rates.hpp>
-#include <cleave/engine/report.hpp>
-#include <cleave/engine/stealing.hpp>
 
 #include <cleave/driver/background.hpp>
 #include <cleave/driver/download_op.hpp>

@@ -6,6 +6,7 @@
 
 #include <support/catch.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -41,7 +42,7 @@ std::map<std::string, int> const floors{
     {"plan", 2}, {"lanes", 2}, {"renew", 2}, {"verify", 2}, {"pace", 2}, {"observe", 2},
     {"connect", 2}, {"sink", 2}, {"journal", 2}, {"source", 2},
     {"engine", 3},
-    {"driver", 4},
+    {"driver", 4}, {"core.hpp", 4},
     {"download.hpp", 5},
     {"ota", 6}, {"testing", 6}, {"cleave.hpp", 6},
     // clang-format on
@@ -105,12 +106,11 @@ std::vector<breach> check(tree const& headers) {
     return found;
 }
 
-// Headers the umbrella leaves out. It is to reach all but ota and testing, directly or through
-// another.
-std::vector<breach> check_umbrella(tree const& headers) {
+// What a header includes, directly or through another; itself too.
+std::set<std::string> reach(tree const& headers, std::string const& from) {
     static std::regex const include(R"(#\s*include\s*<(cleave/[^>]+)>)");
     std::set<std::string> reached;
-    std::vector<std::string> open{"cleave/cleave.hpp"};
+    std::vector<std::string> open{from};
     while (!open.empty()) {
         auto const path = open.back();
         open.pop_back();
@@ -121,11 +121,36 @@ std::vector<breach> check_umbrella(tree const& headers) {
             open.push_back((*it)[1].str());
         }
     }
+    return reached;
+}
+
+// Headers the umbrella leaves out. It is to reach all but ota and testing.
+std::vector<breach> check_umbrella(tree const& headers) {
+    auto const reached = reach(headers, "cleave/cleave.hpp");
     std::vector<breach> found;
     for (auto const& [path, contents] : headers) {
         auto const place = place_of(path);
         if (place != "ota" && place != "testing" && !reached.contains(path)) {
             found.push_back({path, 1, "is not reached from cleave.hpp"});
+        }
+    }
+    return found;
+}
+
+// What of the core is for a system, or of another library: it has the standard library's headers and
+// those of processors' instructions.
+std::vector<breach> check_core(tree const& headers) {
+    static std::regex const include(R"(#\s*include\s*<([^>]+)>)");
+    static std::set<std::string> const instructions{"arm_acle.h", "emmintrin.h"};
+    std::vector<breach> found;
+    for (auto const& path : reach(headers, "cleave/core.hpp")) {
+        auto const& text = headers.at(path);
+        for (std::sregex_iterator it(text.begin(), text.end(), include), end; it != end; ++it) {
+            auto const to = (*it)[1].str();
+            if (to.starts_with("cleave/") || instructions.contains(to)) continue;
+            auto const line = std::count(text.begin(), text.begin() + it->position(), '\n') + 1;
+            if (to.find_first_of("./") != to.npos || to == "thread" || to == "filesystem")
+                found.push_back({path, static_cast<int>(line), "brings " + to + " into the core"});
         }
     }
     return found;
@@ -175,6 +200,12 @@ TEST_CASE("the include tree keeps the house rules") {
 TEST_CASE("the umbrella header reaches everything but ota and testing") {
     auto const headers = read_tree();
     if (headers.contains("cleave/cleave.hpp")) CHECK(joined(check_umbrella(headers)) == "");
+}
+
+TEST_CASE("the core is of the standard library alone") {
+    auto const headers = read_tree();
+    CHECK(reach(headers, "cleave/core.hpp").contains("cleave/engine/engine.hpp"));
+    CHECK(joined(check_core(headers)) == "");
 }
 
 TEST_CASE("nothing of testing is in the single header") {
@@ -267,4 +298,14 @@ TEST_CASE("a header the umbrella forgets is reported") {
     };
     CHECK(joined(check_umbrella(headers)) ==
           "cleave/base/c.hpp:1: is not reached from cleave.hpp\n");
+}
+
+TEST_CASE("what does not belong into the core is reported") {
+    tree const headers{
+        {"cleave/core.hpp", header("#include <cleave/base/a.hpp>\n")},
+        {"cleave/base/a.hpp", header("#include <array>\n#include <asio/post.hpp>\n")},
+        {"cleave/base/b.hpp", header("#include <unistd.h>\n")},
+    };
+    CHECK(joined(check_core(headers)) ==
+          "cleave/base/a.hpp:4: brings asio/post.hpp into the core\n");
 }
