@@ -17,7 +17,7 @@ CXX=${CXX:-g++}
 export CXX
 
 all="package package_tls package_plain package_core refused pkg_config pkg_config_core subdirectory
-    fetch_content single single_core"
+    fetch_content single single_core vcpkg conan"
 if [ "${1:-}" = --list ]; then
     # shellcheck disable=SC2086
     printf '%s\n' $all
@@ -204,6 +204,26 @@ single_core() {
     sed 's,<cleave/core.hpp>,"core.hpp",' "$here/core.cpp" >"$work/$name/app.cpp"
     (cd "$work/$name" && quietly "$CXX" -std=c++20 -fno-exceptions -fno-rtti app.cpp)
     core_works "$work/$name/a.out"
+}
+
+# The recipes, without the programs that they are for.
+vcpkg() {
+    for features in tls ''; do
+        rm -rf "${work:?}/$name"
+        quietly cmake "-DSOURCE=$root" "-DWORK=$work/$name" "-DFEATURES=$features" \
+            -P "$here/vcpkg.cmake"
+        for project in package package_core; do
+            quietly cmake -S "$here/$project" -B "$work/$name/$project" \
+                "-DCMAKE_PREFIX_PATH=$work/$name/cleave"
+        done
+    done
+}
+conan() {
+    mkdir "$work/$name"
+    quietly python3 "$here/conan.py" "$root" "$work/$name"
+    quietly "$CXX" -std=c++20 "-I$work/$name/include" \
+        packaging/conan/all/test_package/test_package.cpp -o "$work/$name/app" -pthread
+    quietly "$work/$name/app"
 }
 
 # shellcheck disable=SC2086
