@@ -103,8 +103,7 @@ quietly() { "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "failed: $*"; 
 # As it would lie on somebody's machine, and not where it was first installed.
 install_cleave() {
     [ ! -d "$work/prefix" ] || return 0
-    quietly cmake -S . -B "$work/build" -DCLEAVE_BUILD_TESTS=OFF -DCLEAVE_BUILD_BENCH=OFF \
-        -DCLEAVE_BUILD_FUZZ=OFF -DCLEAVE_BUILD_EXAMPLES=OFF
+    quietly cmake --preset install -B "$work/build"
     quietly cmake --install "$work/build" --prefix "$work/first"
     mv "$work/first" "$work/prefix"
 }
