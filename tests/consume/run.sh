@@ -17,7 +17,7 @@ CXX=${CXX:-g++}
 export CXX
 
 all="package package_tls package_plain package_core refused pkg_config pkg_config_core subdirectory
-    fetch_content single single_core vcpkg conan"
+    subdirectory_core fetch_content single single_core vcpkg conan"
 if [ "${1:-}" = --list ]; then
     # shellcheck disable=SC2086
     printf '%s\n' $all
@@ -181,6 +181,10 @@ pkg_config_core() {
 subdirectory() {
     build_project "-DCLEAVE_SOURCE=$root"
     main_works "$work/$name/app"
+}
+subdirectory_core() {
+    build_project "-DCLEAVE_SOURCE=$root"
+    core_works "$work/$name/app"
 }
 fetch_content() {
     tar -C "$root" --transform 's,^,cleave-source/,' -czf "$work/cleave.tar.gz" \
