@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// What whoever uses cleave writes first: a download over TLS, verified, over several lanes. Each way
-// to include the library builds this one.
+// What whoever uses cleave writes first: a download over TLS, verified, over several lanes. Each
+// way to include the library builds this one.
 //
 //   main <url> <file> <sha256> <ca file>
 

@@ -8,7 +8,7 @@
 
 #include <iostream>
 
-#if __has_include(<cleave/download.hpp>) && defined(OPENSSL_VERSION_NUMBER)
+#if defined(OPENSSL_VERSION_NUMBER)
 #error "download.hpp brings OpenSSL along"
 #endif
 

@@ -137,8 +137,8 @@ std::vector<breach> check_umbrella(tree const& headers) {
     return found;
 }
 
-// What of the core is for a system, or of another library: it has the standard library's headers and
-// those of processors' instructions.
+// What of the core is for a system, or of another library: it has the standard library's headers
+// and those of processors' instructions.
 std::vector<breach> check_core(tree const& headers) {
     static std::regex const include(R"(#\s*include\s*<([^>]+)>)");
     static std::set<std::string> const instructions{"arm_acle.h", "emmintrin.h"};
