@@ -109,15 +109,19 @@ class blocking_download {
     }
     void perform(action::send const& a) {
         char early = 0; // what comes before the request is no reply to it
-        if (a.reused && (::recv(socket_, &early, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN))
+        if (a.reused && !a.ahead && (::recv(socket_, &early, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN))
             return lane_failed(failure::of(error::closed_before_reply, phase::head));
         // A few hundred bytes, so all of them at once.
-        if (::send(socket_, a.text.data(), a.text.size(), MSG_NOSIGNAL) < 0)
-            return lane_failed(of_system(errno, cleave::cause::passing, phase::head));
+        bool const sent = ::send(socket_, a.text.data(), a.text.size(), MSG_NOSIGNAL) >= 0;
+        if (a.ahead) return; // the body before it comes first; if not, that shows there
+        if (!sent) return lane_failed(of_system(errno, cleave::cause::passing, phase::head));
         perform(action::read_head{});
     }
-    void perform(action::read_head const&) {
-        if (auto why = receive(phase::head)) return lane_failed(*std::move(why));
+    void perform(action::read_head const& a) {
+        // What came behind the last body is the beginning of the next reply.
+        bool const begun = a.next && !received_.empty();
+        if (!begun)
+            if (auto why = receive(phase::head)) return lane_failed(*std::move(why));
         tell(event::head_bytes{0, received_});
     }
     void perform(action::close const&) {
