@@ -396,6 +396,7 @@ template <class Policies>
 report download(request what, std::string path, Policies how, std::error_code& ec) {
     return download(std::move(what), file_sink{std::move(path)}, std::move(how), ec);
 }
+/// The same, with the policies as they are.
 // A template, so that who only includes this compiles no download.
 template <class Policies = policies<>>
 report download(request what, std::string path, std::error_code& ec) {

@@ -345,12 +345,16 @@ enum class cause {
     cancelled,        ///< the caller wanted it so
 };
 
+/// The category of `error`.
 [[nodiscard]] std::error_category const& error_category() noexcept;
+/// The category of `cause`.
 [[nodiscard]] std::error_category const& cause_category() noexcept;
 
+/// So that an `error` is an error code.
 [[nodiscard]] inline std::error_code make_error_code(error e) noexcept {
     return {static_cast<int>(e), error_category()};
 }
+/// So that an error code is compared with a `cause`.
 [[nodiscard]] inline std::error_condition make_error_condition(cause c) noexcept {
     return {static_cast<int>(c), cause_category()};
 }
@@ -864,6 +868,7 @@ enum class phase {
     verify,  ///< hashing and comparing
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(phase p) noexcept {
     switch (p) {
     case phase::setup: return "setup";
@@ -876,6 +881,7 @@ enum class phase {
     return "unknown";
 }
 
+/// A failure with its particulars, for reports and messages.
 struct failure {
     std::error_code code;
     /// As whoever met the code classified it.
@@ -2017,18 +2023,23 @@ using segment_set = basic_segment_set<256>;
 namespace cleave {
 inline namespace literals {
 
+/// 1,000 bytes each.
 [[nodiscard]] constexpr std::uint64_t operator""_kB(unsigned long long n) noexcept {
     return std::uint64_t{n} * 1'000;
 }
+/// 1,000,000 bytes each.
 [[nodiscard]] constexpr std::uint64_t operator""_MB(unsigned long long n) noexcept {
     return std::uint64_t{n} * 1'000'000;
 }
+/// 1,024 bytes each.
 [[nodiscard]] constexpr std::uint64_t operator""_KiB(unsigned long long n) noexcept {
     return std::uint64_t{n} << 10;
 }
+/// 1,024 KiB each.
 [[nodiscard]] constexpr std::uint64_t operator""_MiB(unsigned long long n) noexcept {
     return std::uint64_t{n} << 20;
 }
+/// 1,024 MiB each.
 [[nodiscard]] constexpr std::uint64_t operator""_GiB(unsigned long long n) noexcept {
     return std::uint64_t{n} << 30;
 }
@@ -2041,11 +2052,14 @@ inline namespace literals {
 // The version of the library. The build files read the string below, so a release changes this
 // file and nothing else.
 
+/// Downloads one remote object as many segments.
 namespace cleave {
 
+/// Of semver.org; below 1.0 a minor version may break what was.
 inline constexpr int version_major = 0;
-inline constexpr int version_minor = 1;
-inline constexpr int version_patch = 0;
+inline constexpr int version_minor = 1; ///< see `version_major`
+inline constexpr int version_patch = 0; ///< see `version_major`
+/// The same in one piece.
 inline constexpr char const* version_string = "0.1.0";
 
 } // namespace cleave
@@ -2384,6 +2398,7 @@ class response_head_parser {
         empty_lines_ = 0;
     }
 
+    /// What became of the bytes that were given.
     struct progress {
         enum class state { need_more, complete, failed };
         state is;
@@ -2691,6 +2706,7 @@ class chunked_decoder {
         done,   ///< it has ended; what was not consumed belongs to nobody
         failed, ///< it is damaged, as `error::bad_chunk` says; nothing further is consumed
     };
+    /// What became of the bytes that were given.
     struct piece {
         /// How many bytes of the input were used.
         std::size_t consumed;
@@ -3868,6 +3884,7 @@ template <range_planner P>
     else
         return std::nullopt;
 }
+/// How long a segment of this planner may be; `max_offset` where it does not say.
 template <range_planner P>
 [[nodiscard]] constexpr std::uint64_t plan_at_most(P const& p) noexcept {
     if constexpr (requires { { p.at_most() } -> std::convertible_to<std::uint64_t>; })
@@ -3875,6 +3892,7 @@ template <range_planner P>
     else
         return max_offset;
 }
+/// What is wrong with a planner's settings, whatever the size of the object.
 template <range_planner P>
 [[nodiscard]] constexpr std::optional<plan_fault> find_plan_fault(P const& p) noexcept {
     if constexpr (requires { { p.fault() } -> std::same_as<std::optional<plan_fault>>; })
@@ -3882,6 +3900,7 @@ template <range_planner P>
     else
         return std::nullopt;
 }
+/// What is wrong with them for an object, or a part of one, of these bytes.
 template <range_planner P>
 [[nodiscard]] constexpr std::optional<plan_fault> find_plan_fault(P const& p,
                                                                   segment wanted) noexcept {
@@ -4099,6 +4118,7 @@ namespace cleave {
 template <range_planner Planner>
 class plan_view : public std::ranges::view_base {
   public:
+    /// Goes from one segment to the next, by asking the planner.
     class iterator {
       public:
         using value_type = segment;
@@ -4292,6 +4312,7 @@ namespace cleave {
 /// While something other than the server holds the lanes back, rates are not looked at.
 class adaptive_lanes {
   public:
+    /// How many lanes to begin with and at most, and how patient to be.
     struct settings {
         /// Lanes to begin with; at least 1, at most `most`.
         std::uint32_t first = 2;
@@ -4963,6 +4984,7 @@ class basic_digest {
 
 namespace cleave {
 
+/// Hashes nothing.
 struct no_hasher {
     void reset(std::error_code&) noexcept {}
     void update(std::span<std::byte const>, std::error_code&) noexcept {}
@@ -5444,6 +5466,7 @@ namespace cleave {
 /// What a lane is about.
 enum class lane_activity : std::uint8_t { idle, connecting, requesting, receiving, waiting, ended };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(lane_activity a) noexcept {
     switch (a) {
     case lane_activity::idle: return "idle";
@@ -5456,6 +5479,7 @@ enum class lane_activity : std::uint8_t { idle, connecting, requesting, receivin
     return "unknown";
 }
 
+/// How far one lane is.
 struct lane_progress {
     lane_activity doing = lane_activity::idle;
     /// Bytes this lane has brought since the start.
@@ -5496,6 +5520,7 @@ enum class next_step : std::uint8_t {
     none,            ///< the download ends
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(next_step s) noexcept {
     switch (s) {
     case next_step::same_connection: return "same connection";
@@ -6125,6 +6150,7 @@ concept resume_journal =
 
 namespace cleave {
 
+/// Keeps nothing: what is interrupted begins at the first byte.
 struct no_journal {
     [[nodiscard]] constexpr bool keeps(std::string const&) const noexcept { return false; }
     [[nodiscard]] std::optional<resume_state> open(std::string const&, std::error_code&) const {
@@ -6185,6 +6211,7 @@ encode_record(resume_state const& state, std::uint64_t generation, std::size_t m
 
 /// The record that says that nothing is kept: `nothing_record_size` bytes.
 [[nodiscard]] std::vector<std::byte> encode_nothing(std::uint64_t generation);
+/// In bytes.
 inline constexpr std::size_t nothing_record_size = 24;
 
 /// What exactly these bytes say; empty where they are no record that `encode_record` or
@@ -6735,6 +6762,7 @@ enum class job : std::uint8_t {
     abandon,     ///< leave nothing at all
 };
 
+/// What the driver tells the engine.
 namespace event {
 
 /// The download begins, unless the driver has found something wrong with it.
@@ -6828,6 +6856,7 @@ struct rate_changed {
 
 } // namespace event
 
+/// Whatever the engine may be told.
 using any_event =
     std::variant<event::started, event::recalled, event::refreshed, event::connected,
                  event::head_bytes, event::grant_ended, event::lane_failed, event::job_ended,
@@ -6835,6 +6864,7 @@ using any_event =
 
 } // namespace cleave
 
+/// What the engine asks the driver to do.
 namespace cleave::action {
 
 /// Connect this lane: `connected` or `lane_failed`.
@@ -6911,6 +6941,7 @@ struct finish {};
 
 namespace cleave {
 
+/// Whatever the engine may ask for.
 using any_action =
     std::variant<action::connect, action::send, action::read_head, action::receive, action::revoke,
                  action::close, action::run, action::refresh, action::wait_until, action::finish>;
@@ -6924,6 +6955,8 @@ using any_action =
 
 namespace cleave {
 
+/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what a
+/// journal claims.
 class checked_runs {
   public:
     /// Adds bytes; what the set had of them before is forgotten, together with the whole runs that
@@ -6980,6 +7013,7 @@ class checked_runs {
 
 namespace cleave {
 
+/// What the engine knows of one lane.
 struct lane {
     enum class state : std::uint8_t {
         idle,       ///< no connection, nothing to do
@@ -7077,6 +7111,7 @@ struct lane {
 
 namespace cleave {
 
+/// What of the object is owed, leased, in place and verified.
 class ledger {
   public:
     /// Takes memory for `segments` runs of bytes, so that later changes need none.
@@ -7175,7 +7210,7 @@ struct mirror {
     /// The URL that the caller gave, without its secrets.
     std::string shown;
 
-    // What was asked before the first redirect.
+    /// What was asked before the first redirect.
     struct first_request {
         url target;
         std::vector<header> headers;
@@ -7372,6 +7407,7 @@ struct mirror_report {
     std::optional<failure> dropped;
 };
 
+/// What a download did, whether it succeeded or not.
 struct report {
     /// Bytes in place, of those that were wanted; and those of them that an earlier run had left.
     std::uint64_t bytes = 0;

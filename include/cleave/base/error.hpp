@@ -143,12 +143,16 @@ enum class cause {
     cancelled,        ///< the caller wanted it so
 };
 
+/// The category of `error`.
 [[nodiscard]] std::error_category const& error_category() noexcept;
+/// The category of `cause`.
 [[nodiscard]] std::error_category const& cause_category() noexcept;
 
+/// So that an `error` is an error code.
 [[nodiscard]] inline std::error_code make_error_code(error e) noexcept {
     return {static_cast<int>(e), error_category()};
 }
+/// So that an error code is compared with a `cause`.
 [[nodiscard]] inline std::error_condition make_error_condition(cause c) noexcept {
     return {static_cast<int>(c), cause_category()};
 }

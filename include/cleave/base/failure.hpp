@@ -25,6 +25,7 @@ enum class phase {
     verify,  ///< hashing and comparing
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(phase p) noexcept {
     switch (p) {
     case phase::setup: return "setup";
@@ -37,6 +38,7 @@ enum class phase {
     return "unknown";
 }
 
+/// A failure with its particulars, for reports and messages.
 struct failure {
     std::error_code code;
     /// As whoever met the code classified it.

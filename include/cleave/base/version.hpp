@@ -5,11 +5,14 @@
 
 #pragma once
 
+/// Downloads one remote object as many segments.
 namespace cleave {
 
+/// Of semver.org; below 1.0 a minor version may break what was.
 inline constexpr int version_major = 0;
-inline constexpr int version_minor = 1;
-inline constexpr int version_patch = 0;
+inline constexpr int version_minor = 1; ///< see `version_major`
+inline constexpr int version_patch = 0; ///< see `version_major`
+/// The same in one piece.
 inline constexpr char const* version_string = "0.1.0";
 
 } // namespace cleave

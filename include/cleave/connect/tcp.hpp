@@ -94,6 +94,7 @@ struct basic_tcp_connector {
     }
 };
 
+/// Connections without TLS, straight to the server.
 using tcp_connector = basic_tcp_connector<>;
 
 namespace detail {

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <variant>
 
+/// What the engine asks the driver to do.
 namespace cleave::action {
 
 /// Connect this lane: `connected` or `lane_failed`.
@@ -90,6 +91,7 @@ struct finish {};
 
 namespace cleave {
 
+/// Whatever the engine may ask for.
 using any_action =
     std::variant<action::connect, action::send, action::read_head, action::receive, action::revoke,
                  action::close, action::run, action::refresh, action::wait_until, action::finish>;

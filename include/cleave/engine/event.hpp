@@ -41,6 +41,7 @@ enum class job : std::uint8_t {
     abandon,     ///< leave nothing at all
 };
 
+/// What the driver tells the engine.
 namespace event {
 
 /// The download begins, unless the driver has found something wrong with it.
@@ -134,6 +135,7 @@ struct rate_changed {
 
 } // namespace event
 
+/// Whatever the engine may be told.
 using any_event =
     std::variant<event::started, event::recalled, event::refreshed, event::connected,
                  event::head_bytes, event::grant_ended, event::lane_failed, event::job_ended,

@@ -18,6 +18,7 @@
 
 namespace cleave {
 
+/// What the engine knows of one lane.
 struct lane {
     enum class state : std::uint8_t {
         idle,       ///< no connection, nothing to do

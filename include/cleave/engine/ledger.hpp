@@ -15,6 +15,7 @@
 
 namespace cleave {
 
+/// What of the object is owed, leased, in place and verified.
 class ledger {
   public:
     /// Takes memory for `segments` runs of bytes, so that later changes need none.

@@ -31,7 +31,7 @@ struct mirror {
     /// The URL that the caller gave, without its secrets.
     std::string shown;
 
-    // What was asked before the first redirect.
+    /// What was asked before the first redirect.
     struct first_request {
         url target;
         std::vector<header> headers;

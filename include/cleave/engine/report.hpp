@@ -24,6 +24,7 @@ struct mirror_report {
     std::optional<failure> dropped;
 };
 
+/// What a download did, whether it succeeded or not.
 struct report {
     /// Bytes in place, of those that were wanted; and those of them that an earlier run had left.
     std::uint64_t bytes = 0;

@@ -107,6 +107,7 @@ class chunked_decoder {
         done,   ///< it has ended; what was not consumed belongs to nobody
         failed, ///< it is damaged, as `error::bad_chunk` says; nothing further is consumed
     };
+    /// What became of the bytes that were given.
     struct piece {
         /// How many bytes of the input were used.
         std::size_t consumed;

@@ -93,6 +93,7 @@ class response_head_parser {
         empty_lines_ = 0;
     }
 
+    /// What became of the bytes that were given.
     struct progress {
         enum class state { need_more, complete, failed };
         state is;

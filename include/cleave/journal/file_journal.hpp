@@ -112,6 +112,7 @@ class basic_file_journal {
     bool durable_ = false;
 };
 
+/// A journal beside the partial file. The default.
 using file_journal = basic_file_journal<posix_file>;
 
 static_assert(resume_journal<file_journal>);

@@ -11,6 +11,7 @@
 
 namespace cleave {
 
+/// Keeps nothing: what is interrupted begins at the first byte.
 struct no_journal {
     [[nodiscard]] constexpr bool keeps(std::string const&) const noexcept { return false; }
     [[nodiscard]] std::optional<resume_state> open(std::string const&, std::error_code&) const {

@@ -59,6 +59,7 @@ encode_record(resume_state const& state, std::uint64_t generation, std::size_t m
 
 /// The record that says that nothing is kept: `nothing_record_size` bytes.
 [[nodiscard]] std::vector<std::byte> encode_nothing(std::uint64_t generation);
+/// In bytes.
 inline constexpr std::size_t nothing_record_size = 24;
 
 /// What exactly these bytes say; empty where they are no record that `encode_record` or

@@ -23,6 +23,7 @@ namespace cleave {
 /// While something other than the server holds the lanes back, rates are not looked at.
 class adaptive_lanes {
   public:
+    /// How many lanes to begin with and at most, and how patient to be.
     struct settings {
         /// Lanes to begin with; at least 1, at most `most`.
         std::uint32_t first = 2;

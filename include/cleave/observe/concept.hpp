@@ -21,6 +21,7 @@ namespace cleave {
 /// What a lane is about.
 enum class lane_activity : std::uint8_t { idle, connecting, requesting, receiving, waiting, ended };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(lane_activity a) noexcept {
     switch (a) {
     case lane_activity::idle: return "idle";
@@ -33,6 +34,7 @@ enum class lane_activity : std::uint8_t { idle, connecting, requesting, receivin
     return "unknown";
 }
 
+/// How far one lane is.
 struct lane_progress {
     lane_activity doing = lane_activity::idle;
     /// Bytes this lane has brought since the start.
@@ -73,6 +75,7 @@ enum class next_step : std::uint8_t {
     none,            ///< the download ends
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(next_step s) noexcept {
     switch (s) {
     case next_step::same_connection: return "same connection";

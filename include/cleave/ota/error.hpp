@@ -25,6 +25,7 @@ enum class update_stage : std::uint8_t {
     reported,    ///< the platform has been told the expected version: success, and nothing else is
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(update_stage s) noexcept {
     switch (s) {
     case update_stage::idle: return "idle";
@@ -46,6 +47,7 @@ enum class update_step : std::uint8_t {
     install,      ///< what stores or runs the image: full or worn flash, a failed installation
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(update_step s) noexcept {
     switch (s) {
     case update_step::upgrade: return "upgrade";
@@ -91,8 +93,10 @@ enum class update_error {
     no_update,
 };
 
+/// The category of `update_error`.
 [[nodiscard]] std::error_category const& update_category() noexcept;
 
+/// So that an `update_error` is an error code.
 [[nodiscard]] inline std::error_code make_error_code(update_error e) noexcept {
     return {static_cast<int>(e), update_category()};
 }

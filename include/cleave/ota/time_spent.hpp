@@ -34,6 +34,7 @@ enum class bottleneck : std::uint8_t {
     sink,    ///< what stores the image is slow
 };
 
+/// For messages.
 [[nodiscard]] constexpr char const* to_string(bottleneck b) noexcept {
     switch (b) {
     case bottleneck::network: return "network";

@@ -1142,6 +1142,7 @@ auto async_update(Executor const& ex, firmware what, Device& device, Policies ho
         detail::initiate_update<Executor>{ex}, token, std::optional<firmware>{std::move(what)},
         std::move(module), &device, std::move(how), std::move(options));
 }
+/// The same, with the options as they are.
 template <class Executor, update_device Device, class Policies, class CompletionToken>
 auto async_update(Executor const& ex, firmware what, Device& device, Policies how,
                   CompletionToken&& token) {
@@ -1164,6 +1165,7 @@ auto async_resume_update(Executor const& ex, std::string module, Device& device,
         detail::initiate_update<Executor>{ex}, token, std::optional<firmware>{}, std::move(module),
         &device, std::move(how), std::move(options));
 }
+/// The same, with the options as they are.
 template <class Executor, update_device Device, class Policies, class CompletionToken>
 auto async_resume_update(Executor const& ex, std::string module, Device& device, Policies how,
                          CompletionToken&& token) {

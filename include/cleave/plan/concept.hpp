@@ -106,6 +106,7 @@ template <range_planner P>
     else
         return std::nullopt;
 }
+/// How long a segment of this planner may be; `max_offset` where it does not say.
 template <range_planner P>
 [[nodiscard]] constexpr std::uint64_t plan_at_most(P const& p) noexcept {
     if constexpr (requires { { p.at_most() } -> std::convertible_to<std::uint64_t>; })
@@ -113,6 +114,7 @@ template <range_planner P>
     else
         return max_offset;
 }
+/// What is wrong with a planner's settings, whatever the size of the object.
 template <range_planner P>
 [[nodiscard]] constexpr std::optional<plan_fault> find_plan_fault(P const& p) noexcept {
     if constexpr (requires { { p.fault() } -> std::same_as<std::optional<plan_fault>>; })
@@ -120,6 +122,7 @@ template <range_planner P>
     else
         return std::nullopt;
 }
+/// What is wrong with them for an object, or a part of one, of these bytes.
 template <range_planner P>
 [[nodiscard]] constexpr std::optional<plan_fault> find_plan_fault(P const& p,
                                                                   segment wanted) noexcept {

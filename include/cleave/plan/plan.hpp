@@ -20,6 +20,7 @@ namespace cleave {
 template <range_planner Planner>
 class plan_view : public std::ranges::view_base {
   public:
+    /// Goes from one segment to the next, by asking the planner.
     class iterator {
       public:
         using value_type = segment;

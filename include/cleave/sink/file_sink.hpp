@@ -87,6 +87,7 @@ class basic_file_sink {
     detail::partial_file<File> file_;
 };
 
+/// Into a file, which has its name when all of it is there.
 using file_sink = basic_file_sink<posix_file>;
 
 static_assert(byte_sink<file_sink>);

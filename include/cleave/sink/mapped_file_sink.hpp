@@ -137,6 +137,7 @@ class basic_mapped_file_sink {
     mapped_bytes* result_ = nullptr;
 };
 
+/// Into a file that is mapped into memory.
 using mapped_file_sink = basic_mapped_file_sink<posix_file>;
 
 static_assert(byte_sink<mapped_file_sink>);

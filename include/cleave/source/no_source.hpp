@@ -9,6 +9,7 @@
 
 namespace cleave {
 
+/// Has no fresh request: the one that was given is all there is.
 struct no_source {
     [[nodiscard]] constexpr bool available() const noexcept { return false; }
     template <class Handler>

@@ -36,6 +36,7 @@
 #include <utility>
 #include <vector>
 
+/// Networks, disks and time in memory, and faults of servers, for tests. For one thread.
 namespace cleave::testing {
 
 /// What lies between a client and a server.
@@ -83,6 +84,7 @@ class connect_result {
 
 class memory_peer;
 class memory_connector;
+/// A server: is called with each request, and answers by way of the peer.
 using memory_handler = std::function<void(memory_peer&, seen_request const&)>;
 
 namespace detail {
@@ -486,7 +488,7 @@ class memory_peer {
     [[nodiscard]] std::size_t connection() const noexcept { return connection_->index(); }
 
   private:
-    friend detail::memory_connection;
+    friend class detail::memory_connection;
     friend void send(memory_peer& to, scripted_reply reply);
 
     void add(std::string_view bytes, bool body) {

@@ -203,6 +203,7 @@ inline std::string honest_200_head(object const& o) {
                        "\r\n");
 }
 
+/// The right head for a part, first and last byte included.
 inline std::string honest_206_head(object const& o, std::uint64_t first, std::uint64_t last) {
     return head_of(206, "Partial Content",
                    "Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n" +
@@ -211,6 +212,7 @@ inline std::string honest_206_head(object const& o, std::uint64_t first, std::ui
                        "\r\nContent-Length: " + std::to_string(last - first + 1) + "\r\n");
 }
 
+/// The right reply to a range behind the end.
 inline std::string honest_416(object const& o) {
     return reply(416, "Range Not Satisfiable",
                  detail::validators(o) + "Content-Range: bytes */" +

@@ -11,6 +11,7 @@
 
 namespace cleave {
 
+/// Hashes nothing.
 struct no_hasher {
     void reset(std::error_code&) noexcept {}
     void update(std::span<std::byte const>, std::error_code&) noexcept {}
