@@ -287,8 +287,9 @@ struct policies {
 class session {
   public:
     /// `bytes_a_second`: of all downloads together; 0 for no limit.
-    explicit session(std::uint64_t bytes_a_second = 0, connection_pool pool = connection_pool{})
-        : pool_(std::move(pool)), pace_(bytes_a_second) {}
+    explicit session(std::uint64_t bytes_a_second = 0,
+                     connection_pool const& pool = connection_pool{})
+        : pool_(pool), pace_(bytes_a_second) {}
 
     /// Policies for one download of the session, to be made more particular.
     [[nodiscard]] auto policies() const {

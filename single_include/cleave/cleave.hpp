@@ -6960,8 +6960,8 @@ using any_action =
 
 namespace cleave {
 
-/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what a
-/// journal claims.
+/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what
+/// a journal claims.
 class checked_runs {
   public:
     /// Adds bytes; what the set had of them before is forgotten, together with the whole runs that
@@ -7698,8 +7698,8 @@ class engine {
         return same_origin(target_of(id), home_);
     }
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
-    /// Whether it wants to be woken often, to look at how fast the lanes are: there may be something
-    /// to divide among them.
+    /// Whether it wants to be woken often, to look at how fast the lanes are: there may be
+    /// something to divide among them.
     [[nodiscard]] bool keeps_an_eye() const noexcept {
         return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
                std::ranges::any_of(lanes_, [](lane const& l) {
@@ -16413,8 +16413,9 @@ struct policies {
 class session {
   public:
     /// `bytes_a_second`: of all downloads together; 0 for no limit.
-    explicit session(std::uint64_t bytes_a_second = 0, connection_pool pool = connection_pool{})
-        : pool_(std::move(pool)), pace_(bytes_a_second) {}
+    explicit session(std::uint64_t bytes_a_second = 0,
+                     connection_pool const& pool = connection_pool{})
+        : pool_(pool), pace_(bytes_a_second) {}
 
     /// Policies for one download of the session, to be made more particular.
     [[nodiscard]] auto policies() const {

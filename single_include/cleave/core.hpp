@@ -6955,8 +6955,8 @@ using any_action =
 
 namespace cleave {
 
-/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what a
-/// journal claims.
+/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what
+/// a journal claims.
 class checked_runs {
   public:
     /// Adds bytes; what the set had of them before is forgotten, together with the whole runs that
@@ -7693,8 +7693,8 @@ class engine {
         return same_origin(target_of(id), home_);
     }
     [[nodiscard]] Verifier const& verifier() const noexcept { return verifier_; }
-    /// Whether it wants to be woken often, to look at how fast the lanes are: there may be something
-    /// to divide among them.
+    /// Whether it wants to be woken often, to look at how fast the lanes are: there may be
+    /// something to divide among them.
     [[nodiscard]] bool keeps_an_eye() const noexcept {
         return lanes_.size() > 1 && ranged_ && identity_known_ && !paused_ &&
                std::ranges::any_of(lanes_, [](lane const& l) {

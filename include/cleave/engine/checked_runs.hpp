@@ -17,8 +17,8 @@
 
 namespace cleave {
 
-/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what a
-/// journal claims.
+/// Runs of bytes that are in place, each with the CRC-32C of what it was when it was written: what
+/// a journal claims.
 class checked_runs {
   public:
     /// Adds bytes; what the set had of them before is forgotten, together with the whole runs that
