@@ -54,7 +54,7 @@ struct totals {
 // Bytes that follow from the seed, any of them known without those before: block n of eight is the
 // n-th number of splitmix64, low byte first.
 class pseudo_random_object {
-public:
+  public:
     pseudo_random_object(std::uint64_t size, std::uint64_t seed) : size_{size}, seed_{seed} {}
 
     std::uint64_t size() const { return size_; }
@@ -90,7 +90,7 @@ public:
         return text.str();
     }
 
-private:
+  private:
     std::uint64_t block(std::uint64_t n) const {
         std::uint64_t z = seed_ + (n + 1) * 0x9e3779b97f4a7c15U;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
@@ -123,7 +123,7 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> parse_range(std::string c
 
 // One connection: reads a request, answers it piece by piece at the rate allowed, and again.
 class session : public std::enable_shared_from_this<session> {
-public:
+  public:
     session(tcp::socket socket, settings const& s, pseudo_random_object const& o, totals& t)
         : socket_{std::move(socket)}, settings_{s}, object_{o}, totals_{t} {
         ++totals_.connections;
@@ -140,7 +140,7 @@ public:
                                std::move(then));
     }
 
-private:
+  private:
     void answer(std::string const& head) {
         bool const is_get = head.rfind("GET /object ", 0) == 0;
         bool const is_head = head.rfind("HEAD /object ", 0) == 0;

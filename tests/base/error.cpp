@@ -144,8 +144,8 @@ constexpr std::array causes = {cause::passing,   cause::renewable, cause::identi
 
 // What a sentence may begin with that tells somebody to do something.
 constexpr std::string_view imperatives[] = {
-    "add",  "allow", "ask",   "begin", "check", "choose", "connect", "free",   "get",   "give",
-    "keep", "leave", "list",  "look",  "mend",  "name",   "raise",   "remove", "start", "try",
+    "add",  "allow", "ask",   "begin", "check", "choose", "connect", "free",   "get",    "give",
+    "keep", "leave", "list",  "look",  "mend",  "name",   "raise",   "remove", "start",  "try",
     "use",  "wait",  "write", "lower", "set",   "close",  "do",      "move",   "install"};
 
 } // namespace

@@ -236,12 +236,11 @@ TEST_CASE("archetypes of a journal and a source are heeded") {
     std::optional<cleave::resume_state> left;
     {
         // The first run meets a server that goes away, and then there is none.
-        archetypical a{
-            [rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
-                if (r.index < 4) return rest(p, r);
-                p.rst();
-            },
-            0};
+        archetypical a{[rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
+                           if (r.index < 4) return rest(p, r);
+                           p.rst();
+                       },
+                       0};
         a.run(resumable_sink_archetype{memory},
               std::move(a.how).with_verify(cleave::no_verification{}));
         CHECK(a.outcome.ec);
@@ -253,12 +252,11 @@ TEST_CASE("archetypes of a journal and a source are heeded") {
     REQUIRE(left);
     {
         // To the second one the first URL is forbidden.
-        archetypical a{
-            [rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
-                if (r.target == "/fresh") return rest(p, r);
-                p.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
-            },
-            0};
+        archetypical a{[rest = memory_network::honest(o)](memory_peer& p, seen_request const& r) {
+                           if (r.target == "/fresh") return rest(p, r);
+                           p.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+                       },
+                       0};
         a.journal = left;
         a.run(resumable_sink_archetype{memory}, std::move(a.how)
                                                     .with_verify(cleave::no_verification{})

@@ -945,11 +945,10 @@ TEST_CASE("failures that are pointless to repeat end the download at once") {
         int status;
         error code;
     };
-    auto const r = GENERATE(row{404, error::not_found}, row{403, error::forbidden},
-                            row{401, error::unauthorized}, row{410, error::gone},
-                            row{407, error::proxy_authentication_required},
-                            row{451, error::unavailable_for_legal_reasons},
-                            row{418, error::client_error});
+    auto const r = GENERATE(
+        row{404, error::not_found}, row{403, error::forbidden}, row{401, error::unauthorized},
+        row{410, error::gone}, row{407, error::proxy_authentication_required},
+        row{451, error::unavailable_for_legal_reasons}, row{418, error::client_error});
     script s{even_split{2}};
     SECTION("of the first reply") {
         s.start();

@@ -108,6 +108,7 @@ TEST_CASE("heads that are accepted (D02, D11, D13, D14)") {
 }
 
 TEST_CASE("status lines that are refused (D01, D04)") {
+    // clang-format off
     for (char const* line : {"HTP/1.1 200",
                              "HTTP/1.1  200 OK",
                              "HTTP/1.1\t200 OK",
@@ -147,6 +148,7 @@ TEST_CASE("status lines that are refused (D01, D04)") {
                              "<html>",
                              "SSH-2.0-x",
                              "\x16\x03\x01"}) {
+        // clang-format on
         refuses(line + "\r\n\r\n"s);
     }
     refuses("HTTP/1.1 " + std::string(100, '2') + "\r\n\r\n");

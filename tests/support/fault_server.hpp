@@ -63,7 +63,7 @@ using cleave::testing::detail::equal_ignoring_case;
 
 // An eventfd that is set once and stays readable.
 class latch_fd {
-public:
+  public:
     latch_fd() : fd_{::eventfd(0, EFD_CLOEXEC)} {
         if (fd_ < 0) {
             throw_errno("eventfd");
@@ -86,7 +86,7 @@ public:
     }
     int fd() const { return fd_; }
 
-private:
+  private:
     int fd_;
 };
 
@@ -96,10 +96,10 @@ private:
 
 // What a handler waits for until the test opens it: see fault_connection::wait.
 class gate {
-public:
+  public:
     void open() { latch_.set(); }
 
-private:
+  private:
     friend class fault_connection;
     detail::latch_fd latch_;
 };
@@ -139,7 +139,7 @@ struct server_state {
 
 // Used by the handler, on the thread of the connection. Once closed, all sends return false.
 class fault_connection {
-public:
+  public:
     fault_connection(fault_connection const&) = delete;
     fault_connection& operator=(fault_connection const&) = delete;
 
@@ -283,7 +283,7 @@ public:
     bool stopping() const { return state_.stopping; }
     std::size_t index() const { return index_; }
 
-private:
+  private:
     friend class fault_server;
 
     fault_connection(detail::server_state& state, int fd, std::size_t index)
@@ -329,7 +329,7 @@ using fault_handler = std::function<void(fault_connection&, seen_request const&)
 // --- the server ----------------------------------------------------------------------------------
 
 class fault_server {
-public:
+  public:
     explicit fault_server(fault_handler handler, fault_server_options options = {})
         : handler_{std::move(handler)}, options_{options} {
         open_listener(0);
@@ -429,7 +429,7 @@ public:
         }
     }
 
-private:
+  private:
     struct worker {
         std::unique_ptr<fault_connection> connection;
         std::thread thread;
@@ -599,7 +599,7 @@ namespace detail {
 
 // Sends content in pieces, at the pace asked for, up to the cut. Returns false when it must stop.
 class body_sender {
-public:
+  public:
     body_sender(fault_connection& c, honest_options const& o, std::optional<std::uint64_t> cut)
         : c_{c}, options_{o}, left_{cut} {
         // Some 200 sends a second, so that the pace is smooth.
@@ -639,7 +639,7 @@ public:
         return false;
     }
 
-private:
+  private:
     fault_connection& c_;
     honest_options const& options_;
     std::optional<std::uint64_t> left_;

@@ -46,7 +46,7 @@ struct nginx_options {
 };
 
 class nginx {
-public:
+  public:
     explicit nginx(nginx_options options = {}) {
         std::filesystem::create_directories(root());
         tls_ = !options.certificate.empty();
@@ -103,7 +103,7 @@ public:
 
     static bool installed() { return !search_program("nginx").empty(); }
 
-private:
+  private:
     static std::string find_program() {
         auto program = search_program("nginx");
         if (program.empty()) {

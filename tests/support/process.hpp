@@ -45,7 +45,7 @@ struct process_result {
 // started it. Its input is sent and its output read by wait() and wait_for_output(), so one that
 // says more than a pipe holds (64 KiB) stands still until then.
 class child {
-public:
+  public:
     explicit child(std::vector<std::string> args, process_options options = {})
         : options_{std::move(options)} {
         start(args);
@@ -111,7 +111,7 @@ public:
         return true;
     }
 
-private:
+  private:
     using clock = std::chrono::steady_clock;
 
     static void close_one(int& fd) {

@@ -20,7 +20,7 @@
 namespace cleave_test {
 
 class temp_dir {
-public:
+  public:
     temp_dir() {
         char const* const base = std::getenv("TMPDIR");
         std::string pattern{base != nullptr && *base != '\0' ? base : "/tmp"};
@@ -42,7 +42,7 @@ public:
     std::filesystem::path const& path() const { return path_; }
     std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
 
-private:
+  private:
     std::filesystem::path path_;
 };
 
