@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
+# shellcheck shell=sh
 #
 # To be read by scripts (". .ci/packages.sh"): installs the packages of a Debian that are missing,
 # and touches nothing when none is.
