@@ -15,7 +15,8 @@ preset=${1:-clang}
 packages="g++ cmake ninja-build ccache libasio-dev libssl-dev catch2 libbenchmark-dev
     libcli11-dev nlohmann-json3-dev libpugixml-dev libmosquitto-dev mosquitto nginx-light
     tinyproxy microsocks faketime
-    openssl python3 curl ca-certificates procps strace make pkg-config"
+    openssl python3 curl ca-certificates procps strace make pkg-config
+    codespell shellcheck clang-format-14 clang-tidy-14 doxygen"
 case $preset in
     dev | release | asan | tsan) ;;
     clang | fuzz) packages="$packages clang libclang-rt-14-dev" ;;
