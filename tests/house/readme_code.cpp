@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // The README's C++, compiled, and run where that needs no server. Each line of the README's blocks
-// stands here, in order; the first test holds them together, and those of another page with theirs.
+// stands here, in order; the first test holds them together, and those of each page in docs/ with
+// what that page says it is compiled in:
+//
+//     <!-- compiled in tests/testing/page_code.cpp -->
 #include <support/catch.hpp>
 
 #include <cleave/cleave.hpp>
@@ -19,6 +22,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <span>
@@ -154,20 +158,31 @@ std::vector<std::string> lines_of(std::string const& name) {
 
 namespace {
 
+std::string const compiled_in = "<!-- compiled in ";
+
 // Demands that each line of a page's C++ stands in a source file, in order, but for includes and
-// lines of a brace alone. Answers with how many were compared.
-std::size_t compare_code(std::string const& page, std::string const& source) {
-    auto const here = lines_of(source);
+// lines of a brace alone; and that the page says in which, where it is not `source`. Answers with
+// how many were compared.
+std::size_t compare_code(std::string const& page, std::string source = {}) {
+    std::vector<std::string> here;
+    if (!source.empty()) here = lines_of(source);
     auto at = here.begin();
     bool in_block = false;
     std::size_t compared = 0;
     for (std::string const& line : lines_of(page)) {
-        if (line.rfind("```", 0) == 0) {
+        if (line.starts_with(compiled_in)) {
+            source = line.substr(compiled_in.size());
+            source.resize(source.find(" -->"));
+            here = lines_of(source);
+            at = here.begin();
+            continue;
+        }
+        if (line.starts_with("```")) {
             in_block = line == "```cpp";
             continue;
         }
-        if (!in_block || line.empty() || line == "}" || line.rfind("#include", 0) == 0) continue;
-        CAPTURE(page, line);
+        if (!in_block || line.empty() || line == "}" || line.starts_with("#include")) continue;
+        CAPTURE(page, line, source);
         at = std::find(at, here.end(), line);
         REQUIRE(at != here.end());
         ++at;
@@ -182,8 +197,15 @@ TEST_CASE("every line of the README's C++ stands in this file, in order") {
     CHECK(compare_code("README.md", "tests/house/readme_code.cpp") > 25);
 }
 
-TEST_CASE("every line of the C++ about testing stands in its test, in order") {
-    CHECK(compare_code("docs/testing.md", "tests/testing/page_code.cpp") > 25);
+TEST_CASE("every line of a page's C++ stands in the source that the page names, in order") {
+    std::size_t pages = 0;
+    for (auto const& entry :
+         std::filesystem::directory_iterator{std::filesystem::path{CLEAVE_SOURCE_DIR} / "docs"}) {
+        if (entry.path().extension() == ".md" &&
+            compare_code("docs/" + entry.path().filename().string()) != 0)
+            ++pages;
+    }
+    CHECK(pages > 5);
 }
 
 TEST_CASE("the README's loop visits every byte once") {
