@@ -4,6 +4,7 @@
 # What is held to for the whole tree, one thing at a time; ctest has each as a test of its own:
 #
 #     sh tests/house/habits.sh spelling|links|format|tidy|shell|version
+#     sh tests/house/habits.sh format -i     # and mends it
 #
 # Installs the package that is missing, and touches nothing when none is.
 
@@ -33,7 +34,7 @@ format)
     # member.
     files \( -name '*.hpp' -o -name '*.cpp' \) ! -path './include/cleave/*/concept.hpp' \
         ! -path ./include/cleave/connect/route.hpp ! -path ./include/cleave/sink/tee_sink.hpp \
-        ! -path ./include/cleave/sink/ordered_sink.hpp | xargs -0 clang-format-14 --dry-run --Werror
+        ! -path ./include/cleave/sink/ordered_sink.hpp | xargs -0 clang-format-14 --Werror "${2:---dry-run}"
     ;;
 tidy)
     need_packages clang-tidy-14 libasio-dev libssl-dev
