@@ -109,7 +109,8 @@ class blocking_download {
     }
     void perform(action::send const& a) {
         char early = 0; // what comes before the request is no reply to it
-        if (a.reused && !a.ahead && (::recv(socket_, &early, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN))
+        if (a.reused && !a.ahead &&
+            (::recv(socket_, &early, 1, MSG_DONTWAIT) >= 0 || errno != EAGAIN))
             return lane_failed(failure::of(error::closed_before_reply, phase::head));
         // A few hundred bytes, so all of them at once.
         bool const sent = ::send(socket_, a.text.data(), a.text.size(), MSG_NOSIGNAL) >= 0;

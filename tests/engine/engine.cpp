@@ -1868,8 +1868,7 @@ TEST_CASE("a piece that came wrong is fetched again, alone") {
     CHECK(s.engine.report().pieces_failed == 1);
     s.reply(0, part({50, 199}, 200));
     // The piece and no more, though the lane would ask for all that is owed.
-    CHECK(s.got(0, 100) ==
-          "send 0 0-49 reused ahead, receive 0 150-199 last, hash_piece 50-99");
+    CHECK(s.got(0, 100) == "send 0 0-49 reused ahead, receive 0 150-199 last, hash_piece 50-99");
     CHECK(s.broke(0, 0) == "close 0, connect 0");
     CHECK(s.connected(0) == "send 0 0-49");
     CHECK(s.done(job::hash_piece) == "hash_piece 100-149");

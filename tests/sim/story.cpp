@@ -125,8 +125,8 @@ struct run_notes {
     bool asked_all = false;
     // Connections whose framing was in doubt, and since which of their replies.
     std::map<std::size_t, std::size_t> doubtful;
-    std::string written;            // for each byte of the partial, whether it was
-    std::uint64_t rewritten = 0;    // bytes of it, again
+    std::string written;         // for each byte of the partial, whether it was
+    std::uint64_t rewritten = 0; // bytes of it, again
     std::uint64_t requests = 0;
     std::uint64_t least_segment = 200; // that is asked for, in ordinary times
     std::size_t struck = 0;            // faults

@@ -964,8 +964,8 @@ class engine {
         bool const renewable = what.kind == cause::renewable && can_refresh_ && l.mirror == 0;
         bool const outdated = renewable && l.asked_with != at(l).request_number;
         // Before it was known to be a reply to this.
-        bool const lost = l.was_asked_ahead && !pointless(what.kind) &&
-                          what.code != error::head_timeout;
+        bool const lost =
+            l.was_asked_ahead && !pointless(what.kind) && what.code != error::head_timeout;
         if (!read_whole && (l.was_asked_ahead || !l.ahead.empty())) at(l).lost_one = true;
         // Behind the reply come others, which are not wanted in that order any more.
         if (!l.ahead.empty()) read_whole = false;
