@@ -132,7 +132,7 @@ class servers {
         content const of = current(a.host);
         reply r = honest(a, of);
         if (r.head.ends_with("\r\n\r\n")) return r;
-        bool const may_part = a.range && size != 0 && a.range->first < size;
+        bool const may_part = ranges && a.range && size != 0 && a.range->first < size;
         cleave::segment const got =
             may_part ? cleave::segment{a.range->first, std::min(a.range->last, size - 1)}
                      : cleave::segment{};
