@@ -3,7 +3,7 @@
 #
 # Runs all benches on a Debian 12 that may have nothing yet:
 #
-#     sh bench/run.sh [--short] [download|shaped|ordered|micro|footprint]...
+#     sh bench/run.sh [--short] [download|shaped|ahead|ordered|micro|footprint]...
 #
 # Installs the packages that are missing, builds the preset `bench`, and writes tables and pictures
 # into bench/results. All benches unless some are named. It takes an hour or two, in which the
@@ -20,13 +20,13 @@ if [ "${1-}" = --short ]; then
     shift
 fi
 if [ $# = 0 ]; then
-    set -- download shaped ordered micro
+    set -- download shaped ahead ordered micro
     $short || set -- "$@" footprint
 fi
 for name; do
     case $name in
-        download | shaped | ordered | micro | footprint) ;;
-        *) echo "usage: run.sh [--short] [download|shaped|ordered|micro|footprint]..." >&2; exit 2 ;;
+        download | shaped | ahead | ordered | micro | footprint) ;;
+        *) echo "usage: run.sh [--short] [download|shaped|ahead|ordered|micro|footprint]..." >&2; exit 2 ;;
     esac
 done
 
@@ -120,6 +120,11 @@ run_shaped() {
     } >build/bench/shaped.tsv
     sh bench/plot.sh build/bench/shaped.tsv $results/shaped.svg
     printf '\n![wall time beside the ideal](shaped.svg)\n'
+}
+
+run_ahead() {
+    printf '16 MiB over four lanes of 4 MB/s each, 100 ms a round trip, in virtual time.\n\n'
+    $bin/bench_ahead --markdown
 }
 
 run_ordered() {
@@ -253,6 +258,7 @@ for name; do
     case $name in
         download) say download "Whole downloads" run_download ;;
         shaped) say shaped "How near to ideal" run_shaped ;;
+        ahead) say ahead "Asking ahead" run_ahead ;;
         ordered) say ordered "Handing on in order" run_ordered ;;
         micro) say micro "Small parts" run_micro ;;
         footprint) say footprint "Footprint" run_footprint ;;
