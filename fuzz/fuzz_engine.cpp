@@ -348,7 +348,11 @@ class world {
     void tell_after_look(cleave::any_event const& e) {
         if (is_.journal) {
             look();
+            ending_ = std::holds_alternative<event::grant_ended>(e)
+                          ? std::optional{std::get<event::grant_ended>(e).lane}
+                          : std::nullopt;
             tell(event::looked{windows_});
+            ending_.reset();
             if (finished_) return;
         }
         tell(e);
@@ -740,6 +744,7 @@ class world {
 
     void perform(action::revoke const& a) {
         lane_model& l = lanes_.at(a.lane);
+        if (ending_ == a.lane) return; // too late
         require(l.next == due::grant, "only what is granted is revoked");
         l.revoked = true;
         l.mute = false;
@@ -891,6 +896,7 @@ class world {
     std::optional<job> job_;
     segment job_bytes_;
     bool fair_ = true; ///< nothing has gone wrong yet
+    std::optional<cleave::lane_id> ending_; ///< the lane whose grant's end is to be told next
     bool fresh_due_ = false;
     bool synced_ = false;
     bool published_ = false;
