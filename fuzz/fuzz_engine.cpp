@@ -895,7 +895,7 @@ class world {
 
     std::optional<job> job_;
     segment job_bytes_;
-    bool fair_ = true; ///< nothing has gone wrong yet
+    bool fair_ = true;                      ///< nothing has gone wrong yet
     std::optional<cleave::lane_id> ending_; ///< the lane whose grant's end is to be told next
     bool fresh_due_ = false;
     bool synced_ = false;
