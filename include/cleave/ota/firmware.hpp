@@ -120,7 +120,7 @@ namespace detail {
     std::uint64_t h = detail::hash_text(f.module, detail::expectation_of_nothing);
     h = detail::hash_text(f.version, h);
     for (firmware_file const& file : f.files) {
-        h = detail::expectation_hash(std::as_bytes(std::span{&file.size, 1}), h);
+        h = detail::hash_text(std::to_string(file.size), h);
         auto const method = parse_digest_algorithm(file.method);
         if (!method) continue;
         h = detail::hash_text(to_string(*method), h);
