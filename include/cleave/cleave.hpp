@@ -9,6 +9,7 @@
 #include <cleave/base/standby_memory.hpp>
 
 #include <cleave/os/concept.hpp>
+#include <cleave/os/file_calls.hpp>
 #include <cleave/os/mapping.hpp>
 #include <cleave/os/posix_file.hpp>
 

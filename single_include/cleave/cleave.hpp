@@ -10545,14 +10545,77 @@ concept mappable_file = file<F> && requires(F& f, std::uint64_t size, std::error
 
 } // namespace cleave
 
+// ---- cleave/os/file_calls.hpp ----
+
+// The system's calls on files, with offsets and sizes of 64 bits whatever `off_t` has. The GNU C
+// library of 32-bit systems has two sets of them, and which one `open` and `stat` stand for is
+// decided by whoever compiles the program: a header cannot, and need not.
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+namespace cleave::detail {
+
+/// As the calls that they are named after: -1 or null, and `errno`.
+struct file_calls {
+#if defined(__GLIBC__) && defined(_LARGEFILE64_SOURCE) && !defined(__LP64__)
+    // The short set opens no file beyond 2 GiB, and sees none with a large inode number.
+    using offset = off64_t;
+    using status = struct stat64;
+    using entry = struct dirent64;
+
+    static int open(char const* path, int flags, mode_t mode = 0) {
+        return ::open64(path, flags, mode);
+    }
+    static int status_of(int fd, status& to) { return ::fstat64(fd, &to); }
+    static int status_at(char const* path, status& to) { return ::stat64(path, &to); }
+    static int status_of_link(char const* path, status& to) { return ::lstat64(path, &to); }
+    static entry* next_entry(DIR* directory) { return ::readdir64(directory); }
+    static int truncate(int fd, offset size) { return ::ftruncate64(fd, size); }
+    static ssize_t write_at(int fd, void const* from, std::size_t n, offset at) {
+        return ::pwrite64(fd, from, n, at);
+    }
+    static ssize_t read_at(int fd, void* to, std::size_t n, offset at) {
+        return ::pread64(fd, to, n, at);
+    }
+#if defined(__linux__)
+    static int allocate(int fd, offset size) { return ::fallocate64(fd, 0, 0, size); }
+#endif
+#else
+    using offset = off_t;
+    using status = struct stat;
+    using entry = struct dirent;
+
+    static int open(char const* path, int flags, mode_t mode = 0) {
+        return ::open(path, flags, mode);
+    }
+    static int status_of(int fd, status& to) { return ::fstat(fd, &to); }
+    static int status_at(char const* path, status& to) { return ::stat(path, &to); }
+    static int status_of_link(char const* path, status& to) { return ::lstat(path, &to); }
+    static entry* next_entry(DIR* directory) { return ::readdir(directory); }
+    static int truncate(int fd, offset size) { return ::ftruncate(fd, size); }
+    static ssize_t write_at(int fd, void const* from, std::size_t n, offset at) {
+        return ::pwrite(fd, from, n, at);
+    }
+    static ssize_t read_at(int fd, void* to, std::size_t n, offset at) {
+        return ::pread(fd, to, n, at);
+    }
+#if defined(__linux__)
+    static int allocate(int fd, offset size) { return ::fallocate(fd, 0, 0, size); }
+#endif
+#endif
+};
+
+} // namespace cleave::detail
+
 // ---- cleave/os/posix_file.hpp ----
 
 // A file of the system: open, pwrite, fsync, rename. Knows nothing of downloads.
 
-#include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace cleave {
 
@@ -10567,6 +10630,8 @@ namespace cleave {
 /// The first `sync` after opening also syncs the directory, so that the name survives a power cut:
 /// who created or renamed the file may have been killed before that.
 class posix_file {
+    using calls = detail::file_calls;
+
   public:
     posix_file() = default;
     posix_file(posix_file&& other) noexcept
@@ -10582,8 +10647,8 @@ class posix_file {
     ~posix_file() { close(); }
 
     void check_target(std::string const& target, std::error_code& ec) const {
-        struct stat found {};
-        if (::lstat(target.c_str(), &found) == 0) {
+        calls::status found{};
+        if (calls::status_of_link(target.c_str(), found) == 0) {
             if (S_ISDIR(found.st_mode))
                 ec = error::target_is_directory;
             else if (!S_ISREG(found.st_mode))
@@ -10592,7 +10657,7 @@ class posix_file {
             ec = last_error();
         } else if (target.empty() || target.back() == '/') {
             ec = error::target_is_directory;
-        } else if (::stat(directory_of(target).c_str(), &found) != 0) {
+        } else if (calls::status_at(directory_of(target).c_str(), found) != 0) {
             ec = last_error();
         }
     }
@@ -10612,8 +10677,8 @@ class posix_file {
     void open_journal(std::string const& path, std::error_code& ec) {
         take(path, O_CREAT, owner_only, ec);
         if (ec) return;
-        struct stat opened {};
-        if (::fstat(fd_, &opened) != 0 ||
+        calls::status opened{};
+        if (calls::status_of(fd_, opened) != 0 ||
             ((opened.st_mode & ~owner_only & all_modes) != 0 && ::fchmod(fd_, owner_only) != 0)) {
             fail(ec);
             close();
@@ -10621,8 +10686,8 @@ class posix_file {
     }
 
     [[nodiscard]] std::uint64_t size(std::error_code& ec) const {
-        struct stat opened {};
-        if (::fstat(fd_, &opened) != 0) fail(ec);
+        calls::status opened{};
+        if (calls::status_of(fd_, opened) != 0) fail(ec);
         return static_cast<std::uint64_t>(opened.st_size);
     }
 
@@ -10633,7 +10698,7 @@ class posix_file {
             return;
         }
 #if defined(__linux__)
-        while (::fallocate(fd_, 0, 0, static_cast<off_t>(size)) != 0) {
+        while (calls::allocate(fd_, static_cast<calls::offset>(size)) != 0) {
             if (errno == EINTR) continue;
             // Not every file system can; then a full disk shows only when writing.
             if (errno == EOPNOTSUPP || errno == ENOSYS) return resize(size, ec);
@@ -10654,7 +10719,8 @@ class posix_file {
                 ec = std::make_error_code(std::errc::file_too_large);
                 return;
             }
-            auto const n = ::pwrite(fd_, from.data(), from.size(), static_cast<off_t>(offset));
+            auto const n = calls::write_at(fd_, from.data(), from.size(),
+                                           static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -10670,7 +10736,8 @@ class posix_file {
 
     void read_at(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const {
         while (!to.empty()) {
-            auto const n = ::pread(fd_, to.data(), to.size(), static_cast<off_t>(offset));
+            auto const n = calls::read_at(fd_, to.data(), to.size(),
+                                          static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -10693,7 +10760,7 @@ class posix_file {
             ec = std::make_error_code(std::errc::file_too_large);
             return;
         }
-        while (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
+        while (calls::truncate(fd_, static_cast<calls::offset>(size)) != 0)
             if (errno != EINTR) return fail(ec);
     }
 
@@ -10741,7 +10808,7 @@ class posix_file {
     static constexpr mode_t owner_only = 0600;
     static constexpr mode_t all_modes = 07777;
     static constexpr std::uint64_t max_size =
-        static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+        static_cast<std::uint64_t>(std::numeric_limits<calls::offset>::max());
 
     [[nodiscard]] static std::error_code last_error() noexcept {
         return {errno, std::system_category()};
@@ -10754,8 +10821,8 @@ class posix_file {
         path_ = path;
         finished_ = false;
         name_synced_ = false;
-        fd_ = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
-        struct stat opened {};
+        fd_ = calls::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+        calls::status opened{};
         if (fd_ < 0) {
             // A link is ELOOP, a socket ENXIO.
             if (errno == ELOOP || errno == ENXIO)
@@ -10766,7 +10833,7 @@ class posix_file {
                 fail(ec);
             return;
         }
-        if (::fstat(fd_, &opened) != 0)
+        if (calls::status_of(fd_, opened) != 0)
             fail(ec);
         else if (S_ISDIR(opened.st_mode))
             ec = error::target_is_directory;
@@ -10782,9 +10849,9 @@ class posix_file {
         for (int i = 0; i != max_open_races; ++i) {
             open_regular(path, O_RDWR | flags, mode, ec);
             if (ec) return;
-            struct stat opened {};
+            calls::status opened{};
             // A second name means that it is somebody's file, not one of ours.
-            if (::fstat(fd_, &opened) != 0)
+            if (calls::status_of(fd_, opened) != 0)
                 fail(ec);
             else if (opened.st_nlink > 1)
                 ec = error::target_not_regular;
@@ -10800,10 +10867,11 @@ class posix_file {
 
     // Whether `path` still leads to the file that is open here.
     [[nodiscard]] bool is_at(std::string const& path) const noexcept {
-        struct stat here {};
-        struct stat there {};
-        return ::fstat(fd_, &here) == 0 && ::lstat(path.c_str(), &there) == 0 &&
-               here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+        calls::status here{};
+        calls::status there{};
+        return calls::status_of(fd_, here) == 0 &&
+               calls::status_of_link(path.c_str(), there) == 0 && here.st_ino == there.st_ino &&
+               here.st_dev == there.st_dev;
     }
 
     // An error here comes after the rename: the file is in place, but may not survive a power cut.
@@ -10818,7 +10886,7 @@ class posix_file {
 
     [[nodiscard]] static int open_directory_of(std::string const& target, std::error_code& ec) {
         int const directory =
-            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            calls::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0) fail(ec);
         return directory;
     }
@@ -10950,7 +11018,6 @@ static_assert(learning_verifier<server_digest>);
 // here, and whether it still is finds out who takes it.
 
 #include <sys/socket.h>
-#include <sys/types.h>
 
 namespace cleave {
 
@@ -12392,8 +12459,6 @@ static_assert(byte_connector<tcp_connector, asio::any_io_executor>);
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 
-#include <dirent.h>
-
 #include <climits>
 #include <map>
 
@@ -12499,8 +12564,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 [[nodiscard]] inline std::error_code tls_trust_file(X509_STORE* store, std::string const& path) {
     tls_ptr<BIO> const file{BIO_new_file(path.c_str(), "r")};
     // A directory can be opened, but not read.
-    struct stat found {};
-    if (!file || (::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)))
+    file_calls::status found{};
+    if (!file || (file_calls::status_at(path.c_str(), found) == 0 && S_ISDIR(found.st_mode)))
         return error::trust_store_unreadable;
     return tls_trust(store, file.get());
 }
@@ -12523,7 +12588,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
         };
         std::unique_ptr<DIR, closer> const directory{::opendir(one.c_str())};
         if (!directory) why = error::trust_store_unreadable;
-        while (dirent const* const entry = directory ? ::readdir(directory.get()) : nullptr)
+        while (auto const* const entry =
+                   directory ? file_calls::next_entry(directory.get()) : nullptr)
             if (tls_is_hash_name(entry->d_name) &&
                 ::access((one + "/" + entry->d_name).c_str(), R_OK) == 0)
                 return {};
@@ -12542,8 +12608,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
     auto const look = [](char const* variable, char const* otherwise, auto examine) {
         char const* const named = std::getenv(variable);
         std::string const place = named != nullptr ? named : otherwise;
-        struct stat found {};
-        if (named == nullptr && ::stat(place.c_str(), &found) != 0 &&
+        file_calls::status found{};
+        if (named == nullptr && file_calls::status_at(place.c_str(), found) != 0 &&
             (errno == ENOENT || errno == ENOTDIR))
             return make_error_code(error::trust_store_empty);
         return examine(place);
@@ -14748,7 +14814,7 @@ class splicer {
   private:
 #if defined(__linux__)
     static constexpr auto max_offset =
-        static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+        static_cast<std::uint64_t>(std::numeric_limits<detail::file_calls::offset>::max());
     // As much as anybody may have without being asked (/proc/sys/fs/pipe-max-size).
     static constexpr int pipe_size = 1 << 20;
 
@@ -14815,8 +14881,9 @@ class splicer {
             n -= static_cast<std::size_t>(got);
             for (ssize_t done = 0; done != got;) {
                 auto const put =
-                    ::pwrite(file, buffer.get() + done, static_cast<std::size_t>(got - done),
-                             static_cast<off_t>(at));
+                    detail::file_calls::write_at(file, buffer.get() + done,
+                                                 static_cast<std::size_t>(got - done),
+                                                 static_cast<detail::file_calls::offset>(at));
                 if (put < 0 && errno == EINTR) continue;
                 if (put <= 0) {
                     ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);

@@ -12,6 +12,7 @@
 #include <cleave/connect/pool.hpp>
 #include <cleave/connect/route.hpp>
 #include <cleave/connect/tcp.hpp>
+#include <cleave/os/file_calls.hpp>
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
@@ -155,8 +156,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 [[nodiscard]] inline std::error_code tls_trust_file(X509_STORE* store, std::string const& path) {
     tls_ptr<BIO> const file{BIO_new_file(path.c_str(), "r")};
     // A directory can be opened, but not read.
-    struct stat found {};
-    if (!file || (::stat(path.c_str(), &found) == 0 && S_ISDIR(found.st_mode)))
+    file_calls::status found{};
+    if (!file || (file_calls::status_at(path.c_str(), found) == 0 && S_ISDIR(found.st_mode)))
         return error::trust_store_unreadable;
     return tls_trust(store, file.get());
 }
@@ -179,7 +180,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
         };
         std::unique_ptr<DIR, closer> const directory{::opendir(one.c_str())};
         if (!directory) why = error::trust_store_unreadable;
-        while (dirent const* const entry = directory ? ::readdir(directory.get()) : nullptr)
+        while (auto const* const entry =
+                   directory ? file_calls::next_entry(directory.get()) : nullptr)
             if (tls_is_hash_name(entry->d_name) &&
                 ::access((one + "/" + entry->d_name).c_str(), R_OK) == 0)
                 return {};
@@ -198,8 +200,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
     auto const look = [](char const* variable, char const* otherwise, auto examine) {
         char const* const named = std::getenv(variable);
         std::string const place = named != nullptr ? named : otherwise;
-        struct stat found {};
-        if (named == nullptr && ::stat(place.c_str(), &found) != 0 &&
+        file_calls::status found{};
+        if (named == nullptr && file_calls::status_at(place.c_str(), found) != 0 &&
             (errno == ENOENT || errno == ENOTDIR))
             return make_error_code(error::trust_store_empty);
         return examine(place);

@@ -5,6 +5,7 @@
 
 #include <cleave/base/error.hpp>
 #include <cleave/os/concept.hpp>
+#include <cleave/os/file_calls.hpp>
 #include <cleave/os/mapping.hpp>
 
 #include <fcntl.h>
@@ -36,6 +37,8 @@ namespace cleave {
 /// The first `sync` after opening also syncs the directory, so that the name survives a power cut:
 /// who created or renamed the file may have been killed before that.
 class posix_file {
+    using calls = detail::file_calls;
+
   public:
     posix_file() = default;
     posix_file(posix_file&& other) noexcept
@@ -51,8 +54,8 @@ class posix_file {
     ~posix_file() { close(); }
 
     void check_target(std::string const& target, std::error_code& ec) const {
-        struct stat found {};
-        if (::lstat(target.c_str(), &found) == 0) {
+        calls::status found{};
+        if (calls::status_of_link(target.c_str(), found) == 0) {
             if (S_ISDIR(found.st_mode))
                 ec = error::target_is_directory;
             else if (!S_ISREG(found.st_mode))
@@ -61,7 +64,7 @@ class posix_file {
             ec = last_error();
         } else if (target.empty() || target.back() == '/') {
             ec = error::target_is_directory;
-        } else if (::stat(directory_of(target).c_str(), &found) != 0) {
+        } else if (calls::status_at(directory_of(target).c_str(), found) != 0) {
             ec = last_error();
         }
     }
@@ -81,8 +84,8 @@ class posix_file {
     void open_journal(std::string const& path, std::error_code& ec) {
         take(path, O_CREAT, owner_only, ec);
         if (ec) return;
-        struct stat opened {};
-        if (::fstat(fd_, &opened) != 0 ||
+        calls::status opened{};
+        if (calls::status_of(fd_, opened) != 0 ||
             ((opened.st_mode & ~owner_only & all_modes) != 0 && ::fchmod(fd_, owner_only) != 0)) {
             fail(ec);
             close();
@@ -90,8 +93,8 @@ class posix_file {
     }
 
     [[nodiscard]] std::uint64_t size(std::error_code& ec) const {
-        struct stat opened {};
-        if (::fstat(fd_, &opened) != 0) fail(ec);
+        calls::status opened{};
+        if (calls::status_of(fd_, opened) != 0) fail(ec);
         return static_cast<std::uint64_t>(opened.st_size);
     }
 
@@ -102,7 +105,7 @@ class posix_file {
             return;
         }
 #if defined(__linux__)
-        while (::fallocate(fd_, 0, 0, static_cast<off_t>(size)) != 0) {
+        while (calls::allocate(fd_, static_cast<calls::offset>(size)) != 0) {
             if (errno == EINTR) continue;
             // Not every file system can; then a full disk shows only when writing.
             if (errno == EOPNOTSUPP || errno == ENOSYS) return resize(size, ec);
@@ -123,7 +126,8 @@ class posix_file {
                 ec = std::make_error_code(std::errc::file_too_large);
                 return;
             }
-            auto const n = ::pwrite(fd_, from.data(), from.size(), static_cast<off_t>(offset));
+            auto const n = calls::write_at(fd_, from.data(), from.size(),
+                                           static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -139,7 +143,8 @@ class posix_file {
 
     void read_at(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const {
         while (!to.empty()) {
-            auto const n = ::pread(fd_, to.data(), to.size(), static_cast<off_t>(offset));
+            auto const n = calls::read_at(fd_, to.data(), to.size(),
+                                          static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -162,7 +167,7 @@ class posix_file {
             ec = std::make_error_code(std::errc::file_too_large);
             return;
         }
-        while (::ftruncate(fd_, static_cast<off_t>(size)) != 0)
+        while (calls::truncate(fd_, static_cast<calls::offset>(size)) != 0)
             if (errno != EINTR) return fail(ec);
     }
 
@@ -210,7 +215,7 @@ class posix_file {
     static constexpr mode_t owner_only = 0600;
     static constexpr mode_t all_modes = 07777;
     static constexpr std::uint64_t max_size =
-        static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+        static_cast<std::uint64_t>(std::numeric_limits<calls::offset>::max());
 
     [[nodiscard]] static std::error_code last_error() noexcept {
         return {errno, std::system_category()};
@@ -223,8 +228,8 @@ class posix_file {
         path_ = path;
         finished_ = false;
         name_synced_ = false;
-        fd_ = ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
-        struct stat opened {};
+        fd_ = calls::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+        calls::status opened{};
         if (fd_ < 0) {
             // A link is ELOOP, a socket ENXIO.
             if (errno == ELOOP || errno == ENXIO)
@@ -235,7 +240,7 @@ class posix_file {
                 fail(ec);
             return;
         }
-        if (::fstat(fd_, &opened) != 0)
+        if (calls::status_of(fd_, opened) != 0)
             fail(ec);
         else if (S_ISDIR(opened.st_mode))
             ec = error::target_is_directory;
@@ -251,9 +256,9 @@ class posix_file {
         for (int i = 0; i != max_open_races; ++i) {
             open_regular(path, O_RDWR | flags, mode, ec);
             if (ec) return;
-            struct stat opened {};
+            calls::status opened{};
             // A second name means that it is somebody's file, not one of ours.
-            if (::fstat(fd_, &opened) != 0)
+            if (calls::status_of(fd_, opened) != 0)
                 fail(ec);
             else if (opened.st_nlink > 1)
                 ec = error::target_not_regular;
@@ -269,10 +274,11 @@ class posix_file {
 
     // Whether `path` still leads to the file that is open here.
     [[nodiscard]] bool is_at(std::string const& path) const noexcept {
-        struct stat here {};
-        struct stat there {};
-        return ::fstat(fd_, &here) == 0 && ::lstat(path.c_str(), &there) == 0 &&
-               here.st_ino == there.st_ino && here.st_dev == there.st_dev;
+        calls::status here{};
+        calls::status there{};
+        return calls::status_of(fd_, here) == 0 &&
+               calls::status_of_link(path.c_str(), there) == 0 && here.st_ino == there.st_ino &&
+               here.st_dev == there.st_dev;
     }
 
     // An error here comes after the rename: the file is in place, but may not survive a power cut.
@@ -287,7 +293,7 @@ class posix_file {
 
     [[nodiscard]] static int open_directory_of(std::string const& target, std::error_code& ec) {
         int const directory =
-            ::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+            calls::open(directory_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (directory < 0) fail(ec);
         return directory;
     }

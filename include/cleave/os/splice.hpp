@@ -4,6 +4,8 @@
 // nothing of what the bytes are, or of who sends them.
 #pragma once
 
+#include <cleave/os/file_calls.hpp>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -66,7 +68,7 @@ class splicer {
   private:
 #if defined(__linux__)
     static constexpr auto max_offset =
-        static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+        static_cast<std::uint64_t>(std::numeric_limits<detail::file_calls::offset>::max());
     // As much as anybody may have without being asked (/proc/sys/fs/pipe-max-size).
     static constexpr int pipe_size = 1 << 20;
 
@@ -133,8 +135,9 @@ class splicer {
             n -= static_cast<std::size_t>(got);
             for (ssize_t done = 0; done != got;) {
                 auto const put =
-                    ::pwrite(file, buffer.get() + done, static_cast<std::size_t>(got - done),
-                             static_cast<off_t>(at));
+                    detail::file_calls::write_at(file, buffer.get() + done,
+                                                 static_cast<std::size_t>(got - done),
+                                                 static_cast<detail::file_calls::offset>(at));
                 if (put < 0 && errno == EINTR) continue;
                 if (put <= 0) {
                     ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);
