@@ -131,8 +131,8 @@ using crc32c_register = std::uint64_t; // the upper half is 0
 crc32c_eight(crc32c_register crc, std::uint64_t bytes) noexcept {
     return __builtin_ia32_crc32di(crc, bytes);
 }
-[[nodiscard, gnu::target("sse4.2,crc32")]] inline std::uint32_t crc32c_one(std::uint32_t crc,
-                                                                     std::byte byte) noexcept {
+[[nodiscard, gnu::target("sse4.2,crc32")]] inline std::uint32_t
+crc32c_one(std::uint32_t crc, std::byte byte) noexcept {
     return __builtin_ia32_crc32qi(crc, std::to_integer<unsigned char>(byte));
 }
 #elif defined(__ARM_FEATURE_CRC32) && !defined(__ARM_BIG_ENDIAN)
@@ -10719,8 +10719,8 @@ class posix_file {
                 ec = std::make_error_code(std::errc::file_too_large);
                 return;
             }
-            auto const n = calls::write_at(fd_, from.data(), from.size(),
-                                           static_cast<calls::offset>(offset));
+            auto const n =
+                calls::write_at(fd_, from.data(), from.size(), static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -10736,8 +10736,8 @@ class posix_file {
 
     void read_at(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const {
         while (!to.empty()) {
-            auto const n = calls::read_at(fd_, to.data(), to.size(),
-                                          static_cast<calls::offset>(offset));
+            auto const n =
+                calls::read_at(fd_, to.data(), to.size(), static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -14880,10 +14880,9 @@ class splicer {
             }
             n -= static_cast<std::size_t>(got);
             for (ssize_t done = 0; done != got;) {
-                auto const put =
-                    detail::file_calls::write_at(file, buffer.get() + done,
-                                                 static_cast<std::size_t>(got - done),
-                                                 static_cast<detail::file_calls::offset>(at));
+                auto const put = detail::file_calls::write_at(
+                    file, buffer.get() + done, static_cast<std::size_t>(got - done),
+                    static_cast<detail::file_calls::offset>(at));
                 if (put < 0 && errno == EINTR) continue;
                 if (put <= 0) {
                     ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);

@@ -122,12 +122,12 @@ using crc32c_register = std::uint64_t; // the upper half is 0
     static bool const has = __builtin_cpu_supports("sse4.2") != 0;
     return has;
 }
-[[nodiscard, gnu::target("sse4.2")]] inline crc32c_register
+[[nodiscard, gnu::target("sse4.2,crc32")]] inline crc32c_register
 crc32c_eight(crc32c_register crc, std::uint64_t bytes) noexcept {
     return __builtin_ia32_crc32di(crc, bytes);
 }
-[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_one(std::uint32_t crc,
-                                                                     std::byte byte) noexcept {
+[[nodiscard, gnu::target("sse4.2,crc32")]] inline std::uint32_t
+crc32c_one(std::uint32_t crc, std::byte byte) noexcept {
     return __builtin_ia32_crc32qi(crc, std::to_integer<unsigned char>(byte));
 }
 #elif defined(__ARM_FEATURE_CRC32) && !defined(__ARM_BIG_ENDIAN)
@@ -153,7 +153,7 @@ using crc32c_register = std::uint32_t;
 #endif
 
 #if defined(__x86_64__) && defined(__GNUC__)
-[[gnu::target("sse4.2")]]
+[[gnu::target("sse4.2,crc32")]]
 #endif
 [[nodiscard]] inline std::uint32_t
 crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexcept {

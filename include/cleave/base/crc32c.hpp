@@ -114,8 +114,8 @@ using crc32c_register = std::uint64_t; // the upper half is 0
 crc32c_eight(crc32c_register crc, std::uint64_t bytes) noexcept {
     return __builtin_ia32_crc32di(crc, bytes);
 }
-[[nodiscard, gnu::target("sse4.2,crc32")]] inline std::uint32_t crc32c_one(std::uint32_t crc,
-                                                                     std::byte byte) noexcept {
+[[nodiscard, gnu::target("sse4.2,crc32")]] inline std::uint32_t
+crc32c_one(std::uint32_t crc, std::byte byte) noexcept {
     return __builtin_ia32_crc32qi(crc, std::to_integer<unsigned char>(byte));
 }
 #elif defined(__ARM_FEATURE_CRC32) && !defined(__ARM_BIG_ENDIAN)

@@ -126,8 +126,8 @@ class posix_file {
                 ec = std::make_error_code(std::errc::file_too_large);
                 return;
             }
-            auto const n = calls::write_at(fd_, from.data(), from.size(),
-                                           static_cast<calls::offset>(offset));
+            auto const n =
+                calls::write_at(fd_, from.data(), from.size(), static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);
@@ -143,8 +143,8 @@ class posix_file {
 
     void read_at(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const {
         while (!to.empty()) {
-            auto const n = calls::read_at(fd_, to.data(), to.size(),
-                                          static_cast<calls::offset>(offset));
+            auto const n =
+                calls::read_at(fd_, to.data(), to.size(), static_cast<calls::offset>(offset));
             if (n < 0) {
                 if (errno == EINTR) continue;
                 return fail(ec);

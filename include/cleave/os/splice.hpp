@@ -134,10 +134,9 @@ class splicer {
             }
             n -= static_cast<std::size_t>(got);
             for (ssize_t done = 0; done != got;) {
-                auto const put =
-                    detail::file_calls::write_at(file, buffer.get() + done,
-                                                 static_cast<std::size_t>(got - done),
-                                                 static_cast<detail::file_calls::offset>(at));
+                auto const put = detail::file_calls::write_at(
+                    file, buffer.get() + done, static_cast<std::size_t>(got - done),
+                    static_cast<detail::file_calls::offset>(at));
                 if (put < 0 && errno == EINTR) continue;
                 if (put <= 0) {
                     ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);
