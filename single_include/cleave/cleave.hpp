@@ -11222,6 +11222,8 @@ class connection_pool {
 // How a connection gets to a URL's origin: straight, or by way of a proxy. Speaks to the proxy, and
 // to nobody else; resolves and connects nothing.
 
+#include <exception> // Asio before 1.29 uses it and does not say so
+
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
@@ -13486,7 +13488,6 @@ concept byte_sink =
 // Bytes are handed to a consumer strictly in order, through a window of the caller's own memory: to
 // flash a device, to unpack, to play. Knows nothing of what the consumer does with them.
 
-#include <exception>
 #include <type_traits>
 
 namespace cleave {

@@ -4,6 +4,8 @@
 // eyeballs", RFC 8305). Resolves no names, and knows no time limit: whoever started it gives up.
 #pragma once
 
+#include <exception> // Asio before 1.29 uses it and does not say so
+
 #include <asio/basic_stream_socket.hpp>
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/ip/tcp.hpp>

@@ -7,6 +7,8 @@
 #include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
 
+#include <exception> // Asio before 1.29 uses it and does not say so
+
 #include <asio/any_io_executor.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>

@@ -4,6 +4,8 @@
 // And whether lanes themselves run beside each other.
 #pragma once
 
+#include <exception> // Asio before 1.29 uses it and does not say so
+
 #include <asio/execution/context.hpp>
 #include <asio/execution_context.hpp>
 #include <asio/post.hpp>

@@ -8,6 +8,8 @@
 
 #pragma once
 
+#include <exception> // Asio before 1.29 uses it and does not say so
+
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
 #include <asio/bind_executor.hpp>
