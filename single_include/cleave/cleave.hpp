@@ -11021,6 +11021,16 @@ static_assert(learning_verifier<server_digest>);
 
 namespace cleave {
 
+namespace detail {
+/// Whether a call that does not wait said that it would have to.
+[[nodiscard]] inline bool is_would_block(int error) noexcept {
+#if EAGAIN != EWOULDBLOCK
+    if (error == EWOULDBLOCK) return true;
+#endif
+    return error == EAGAIN;
+}
+} // namespace detail
+
 /// A connected socket of the system, closed at the end. Move-only; empty by default.
 class socket_handle {
   public:
@@ -11044,7 +11054,7 @@ class socket_handle {
     [[nodiscard]] bool is_quiet() const noexcept {
         std::byte next{};
         ssize_t const n = ::recv(fd_, &next, 1, MSG_PEEK | MSG_DONTWAIT);
-        return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+        return n < 0 && detail::is_would_block(errno);
     }
 
     [[nodiscard]] bool is_ipv6() const noexcept {
@@ -12883,7 +12893,6 @@ class tls_wire {
         BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
         return -1;
     }
-    static bool is_would_block(int e) noexcept { return e == EAGAIN || e == EWOULDBLOCK; }
 
     int fd_ = -1;
     bool may_receive_ = false;

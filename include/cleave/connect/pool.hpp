@@ -28,6 +28,16 @@
 
 namespace cleave {
 
+namespace detail {
+/// Whether a call that does not wait said that it would have to.
+[[nodiscard]] inline bool is_would_block(int error) noexcept {
+#if EAGAIN != EWOULDBLOCK
+    if (error == EWOULDBLOCK) return true;
+#endif
+    return error == EAGAIN;
+}
+} // namespace detail
+
 /// A connected socket of the system, closed at the end. Move-only; empty by default.
 class socket_handle {
   public:
@@ -51,7 +61,7 @@ class socket_handle {
     [[nodiscard]] bool is_quiet() const noexcept {
         std::byte next{};
         ssize_t const n = ::recv(fd_, &next, 1, MSG_PEEK | MSG_DONTWAIT);
-        return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+        return n < 0 && detail::is_would_block(errno);
     }
 
     [[nodiscard]] bool is_ipv6() const noexcept {

@@ -473,7 +473,6 @@ class tls_wire {
         BIO_set_flags(bio, doing | BIO_FLAGS_SHOULD_RETRY);
         return -1;
     }
-    static bool is_would_block(int e) noexcept { return e == EAGAIN || e == EWOULDBLOCK; }
 
     int fd_ = -1;
     bool may_receive_ = false;
