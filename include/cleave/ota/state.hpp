@@ -79,7 +79,7 @@ class state_reader {
         return n;
     }
     [[nodiscard]] std::string text() {
-        auto const size = std::min<std::size_t>(number(1), longest_firmware_name);
+        auto const size = std::min(static_cast<std::size_t>(number(1)), longest_firmware_name);
         std::string t(reinterpret_cast<char const*>(from_.data()) + at_, size);
         at_ += longest_firmware_name;
         return t;
