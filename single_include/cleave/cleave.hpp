@@ -10607,6 +10607,15 @@ struct file_calls {
     static int allocate(int fd, offset size) { return ::fallocate(fd, 0, 0, size); }
 #endif
 #endif
+
+    /// What was written survives a power cut.
+    static int sync(int fd) {
+#if defined(F_FULLFSYNC)
+        // On macOS fsync leaves it in the disk's own cache. Not every file system can do this.
+        if (::fcntl(fd, F_FULLFSYNC) == 0) return 0;
+#endif
+        return ::fsync(fd);
+    }
 };
 
 } // namespace cleave::detail
@@ -10765,7 +10774,7 @@ class posix_file {
     }
 
     void sync(std::error_code& ec) {
-        while (::fsync(fd_) != 0)
+        while (calls::sync(fd_) != 0)
             if (errno != EINTR) return fail(ec);
         if (name_synced_) return;
         int const directory = open_directory_of(path_, ec);
@@ -10876,7 +10885,7 @@ class posix_file {
 
     // An error here comes after the rename: the file is in place, but may not survive a power cut.
     static void sync_directory(int directory, std::error_code& ec) {
-        while (::fsync(directory) != 0) {
+        while (calls::sync(directory) != 0) {
             if (errno == EINTR) continue;
             // Some file systems cannot sync a directory and say EINVAL; there is no more to do.
             if (errno != EINVAL) fail(ec);

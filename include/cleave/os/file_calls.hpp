@@ -63,6 +63,15 @@ struct file_calls {
     static int allocate(int fd, offset size) { return ::fallocate(fd, 0, 0, size); }
 #endif
 #endif
+
+    /// What was written survives a power cut.
+    static int sync(int fd) {
+#if defined(F_FULLFSYNC)
+        // On macOS fsync leaves it in the disk's own cache. Not every file system can do this.
+        if (::fcntl(fd, F_FULLFSYNC) == 0) return 0;
+#endif
+        return ::fsync(fd);
+    }
 };
 
 } // namespace cleave::detail

@@ -172,7 +172,7 @@ class posix_file {
     }
 
     void sync(std::error_code& ec) {
-        while (::fsync(fd_) != 0)
+        while (calls::sync(fd_) != 0)
             if (errno != EINTR) return fail(ec);
         if (name_synced_) return;
         int const directory = open_directory_of(path_, ec);
@@ -283,7 +283,7 @@ class posix_file {
 
     // An error here comes after the rename: the file is in place, but may not survive a power cut.
     static void sync_directory(int directory, std::error_code& ec) {
-        while (::fsync(directory) != 0) {
+        while (calls::sync(directory) != 0) {
             if (errno == EINTR) continue;
             // Some file systems cannot sync a directory and say EINVAL; there is no more to do.
             if (errno != EINVAL) fail(ec);
