@@ -487,7 +487,8 @@ TEST_CASE("a file that others cut while it is filled is an error at every turn (
               }) == 0);
     }
     SECTION("syncing, though all that was received lies before the cut or in its page") {
-        for (std::uint64_t const left : {std::uint64_t{0}, std::uint64_t{500'000}, size - 1})
+        for (std::uint64_t const left :
+             {std::uint64_t{0}, std::uint64_t{500'000}, std::uint64_t{size - 1}})
             CHECK(after_cut(left, [&](mapped_file_sink& sink) {
                       std::error_code ec;
                       sink.sync(size, ec);

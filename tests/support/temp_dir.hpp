@@ -56,7 +56,7 @@ inline std::string read_file(std::filesystem::path const& path) {
     if (auto const size = in.tellg(); size > 0) {
         bytes.resize(static_cast<std::size_t>(size));
         in.seekg(0);
-        in.read(bytes.data(), size);
+        in.read(bytes.data(), static_cast<std::streamsize>(size));
         bytes.resize(static_cast<std::size_t>(in.gcount()));
     } else {
         // Nothing to seek in, as with a pipe or a file of /proc.
