@@ -60,6 +60,24 @@ shared_headers() {
     echo "$out_of_all/include"
 }
 
+# program source output [flag...]: one of tests/breadth/, unless it is there and nothing has changed.
+program() {
+    source=$1
+    output=$2
+    shift 2
+    rules=$output.ninja.d
+    mkdir -p "$rules"
+    cat >"$rules/build.ninja" <<END
+builddir = $rules
+rule program
+  command = $(words $cxx $flags "$@") -MMD -MT \$out -MF $rules/headers tests/breadth/$source.cpp -o \$out $(words $libs)
+  depfile = $rules/headers
+  deps = gcc
+build $output: program tests/breadth/$source.cpp
+END
+    ninja -v -f "$rules/build.ninja" "$output"
+}
+
 # floors: a program that includes all headers which do no I/O, and uses some.
 floors() {
     (
@@ -71,13 +89,14 @@ floors() {
             echo cleave/$header.hpp
         done
     ) | sort | sed 's/.*/#include <&>/' >"$out/floors.hpp"
-    (set -x && $cxx $flags -include "$out/floors.hpp" tests/breadth/floors.cpp \
-        -o "$out/floors" $libs)
-    run_it "$out/floors"
+    program floors "$out/floors$suffix" -include "$out/floors.hpp"
+    run_it "$out/floors$suffix"
 }
 
-# Takes $cxx, $flags, $libs; $run is what starts a program of that kind, or "no" where nothing does.
+# Takes $cxx, $flags, $libs; $run is what starts a program of that kind, or "no" where nothing does,
+# $suffix how its file's name ends.
 run=
+suffix=
 
 run_it() {
     if [ "$run" = no ]; then return; fi
@@ -87,7 +106,7 @@ run_it() {
 # loopback [flag...]: whole downloads; with $loopback_more, of more than 4 GiB too.
 loopback_more=
 loopback() {
-    (set -x && $cxx $flags "$@" tests/breadth/loopback.cpp -o "$out/loopback" $libs)
+    program loopback "$out/loopback" "$@"
     if [ "$run" = no ]; then did "downloads compiled and linked"; return; fi
     rm -rf "$out/files" && mkdir "$out/files"
     run_it "$out/loopback" "$out/files" $loopback_more >"$out/loopback.said"
@@ -99,7 +118,7 @@ loopback() {
 # agent [flag...]: a device's update, from a server that is the loopback program of this combination.
 # Says how large the program is.
 agent() {
-    (set -x && $cxx $flags "$@" tests/breadth/agent.cpp -o "$out/agent" $libs)
+    program agent "$out/agent" "$@"
     if [ "$run" = no ]; then did "agent compiled and linked"; return; fi
     rm -rf "$out/files" && mkdir "$out/files"
     mkfifo "$out/files/hold"
@@ -130,6 +149,7 @@ tests() {
         echo "flags = $(words $flags $more) -Itests -DCLEAVE_SOURCE_DIR=\"\\\"$PWD\\\"\" $
             -DCLEAVE_BIN_DIR=\"\\\"$PWD/$out\\\"\""
         echo "rule cxx
+  description = \$in
   command = $cxx \$flags \$common -MMD -MF \$out.d -c \$in -o \$out
   depfile = \$out.d
   deps = gcc
@@ -138,6 +158,7 @@ rule pch
   depfile = \$out.d
   deps = gcc
 rule link
+  description = \$out
   command = $cxx \$flags \$in -o \$out $(words $libs)
 build $out/objects/common.hpp.gch: pch $out/objects/common.hpp
 build $out/objects/main.o: cxx tests/support/catch_main.cpp"
@@ -150,7 +171,7 @@ build $out/objects/main.o: cxx tests/support/catch_main.cpp"
                 echo "build $object: cxx $source | $out/objects/common.hpp.gch"
                 echo "  common = -include $out/objects/common.hpp"
             done
-            echo "build $out/$(program_of "$part"): link $out/objects/main.o$objects"
+            echo "build $out/$(program_of "$part")$suffix: link $out/objects/main.o$objects"
         done
     } >"$out/objects/build.ninja"
     ninja -k 0 -j "$jobs" -f "$out/objects/build.ninja"
@@ -163,7 +184,7 @@ build $out/objects/main.o: cxx tests/support/catch_main.cpp"
     : >"$out/tests.said"
     for part; do
         echo "== $part"
-        run_it "$out/$(program_of "$part")" "${skipped_tests:-~[.none]}" >"$out/said" 2>&1 ||
+        run_it "$out/$(program_of "$part")$suffix" "${skipped_tests:-~[.none]}" >"$out/said" 2>&1 ||
             failed="$failed $part"
         cat "$out/said"
         cat "$out/said" >>"$out/tests.said"
@@ -279,7 +300,9 @@ try_asio() {
         version=$(sed -n 's,^#define ASIO_VERSION .*// ,,p' "$folder/asio/version.hpp")
         from=
         [ "$folder" = /usr/include ] || from="-isystem $folder"
-        flags="-std=c++20 -O0 $strict $library $from -Iinclude"
+        # Up to 1.24 Asio does not see that clang has coroutines.
+        flags="-std=c++20 -O0 $strict $library $from -Iinclude -DASIO_HAS_CO_AWAIT=1
+            -DASIO_HAS_STD_COROUTINE=1"
         echo "== Asio $version"
         loopback -DCLEAVE_WITH_OPENSSL
         agent
@@ -317,20 +340,24 @@ arm() {
     libs="-static -pthread"
     # -Wno-psabi: calls between old and new objects, of which there are none.
     flags="-std=c++20 -O1 $strict -Wno-psabi $library -isystem $(shared_headers) -Iinclude"
+    # Tests put offsets into sizes, and with them GCC sees things in strings that are not there.
+    loose_tests="-Wno-conversion -Wno-array-bounds"
 }
 # The agent's core and what it stands on, without OpenSSL.
 try_arm() {
     arm
     loopback_more=whole
     loopback
-    agent -Os -ffunction-sections -fdata-sections -Wl,--gc-sections
+    small="-Os -ffunction-sections -fdata-sections -Wl,--gc-sections"
+    agent $small
     arm-linux-gnueabihf-strip -o "$out/agent.stripped" "$out/agent"
     did "the agent, linked statically: $(($(wc -c <"$out/agent.stripped") / 1024)) KiB"
-    (set -x && libs=-pthread && $cxx $flags -Os -ffunction-sections -fdata-sections \
-        -Wl,--gc-sections tests/breadth/agent.cpp -o "$out/agent.dynamic" $libs)
-    arm-linux-gnueabihf-strip "$out/agent.dynamic"
-    did "with the system's C++ library: $(($(wc -c <"$out/agent.dynamic") / 1024)) KiB"
-    tests -- $floor_tests journal os sink source
+    libs=-pthread
+    program agent "$out/agent.dynamic" $small
+    arm-linux-gnueabihf-strip -o "$out/agent.stripped" "$out/agent.dynamic"
+    did "with the system's C++ library: $(($(wc -c <"$out/agent.stripped") / 1024)) KiB"
+    libs="-static -pthread"
+    tests $loose_tests -- $floor_tests journal os sink source
 }
 # Debian's OpenSSL for it, not installed: its packages are only unpacked here.
 try_arm_tls() {
@@ -351,7 +378,7 @@ try_arm_tls() {
     flags="$flags -isystem $system/usr/include -isystem $system/usr/include/arm-linux-gnueabihf"
     libs="-static -pthread -L$system/usr/lib/arm-linux-gnueabihf -lssl -lcrypto -latomic"
     loopback -DCLEAVE_WITH_OPENSSL
-    tests -- verify connect/tls.cpp download/tls.cpp ota
+    tests $loose_tests -- verify connect/tls.cpp download/tls.cpp ota
 }
 
 # A big-endian system: journals go from one to the other and back.
@@ -359,14 +386,13 @@ try_s390x() {
     need_packages $native_packages $cross_packages g++-s390x-linux-gnu
     cxx=$(first_of g++-12 g++)
     libs=-pthread
-    flags="-std=c++20 -O1 $strict $library -Iinclude"
-    loopback
-    mv "$out/loopback" "$out/loopback.native"
+    flags="-std=c++20 -O0 $strict $library -Iinclude"
+    program loopback "$out/loopback.native"
 
     cxx=s390x-linux-gnu-g++
     run="qemu-s390x"
     libs="-static -pthread"
-    flags="-std=c++20 -O1 $strict $library -isystem $(shared_headers) -Iinclude"
+    flags="-std=c++20 -O0 $strict $library -isystem $(shared_headers) -Iinclude"
     loopback
     for first in native big; do
         mkdir -p "$out/$first"
@@ -380,17 +406,22 @@ try_s390x() {
     done
     cmp "$out/native/record" "$out/big/record"
     did "journals there and back, records the same"
-    tests -- $floor_tests journal
+    tests -- base http engine journal
 }
 
-# The floors that do no I/O: their tests are compiled and linked for Windows, and run under Wine
-# where that is here.
+# The floors that do no I/O, for Windows, under Wine.
 try_mingw() {
     need_packages ninja-build catch2 g++-mingw-w64-x86-64-posix
     cxx=x86_64-w64-mingw32-g++-posix
     libs=-static
     flags="-std=c++20 -O0 $strict -isystem $(shared_headers) -Iinclude"
-    run=no
+    suffix=.exe
+    if [ -z "${WINE-}" ]; then
+        need_packages wine64
+        WINE=/usr/lib/wine/wine64
+    fi
+    export WINEPREFIX="$PWD/$out/wine" WINEDEBUG=-all
+    run=$WINE
     floors
     did "all headers of floors without I/O"
     tests -- $floor_tests journal/record.cpp
@@ -410,14 +441,14 @@ try_macos() {
     for processor in aarch64 x86_64; do
         cxx="$zig c++ -target $processor-macos"
         flags="-std=c++20 -O0 $strict $library -isystem $(shared_headers) -Iinclude"
-        loopback
-        agent
+        # For the other one it lacks what __builtin_cpu_supports needs.
+        [ $processor = x86_64 ] || loopback
+        [ $processor = x86_64 ] || agent
         # OpenSSL's headers are the same on all systems.
         mkdir -p "$out/include"
         cp -r /usr/include/openssl "/usr/include/$(g++ -print-multiarch)/openssl" "$out/include"
-        (set -x && $cxx $flags -isystem "$out/include" -DCLEAVE_WITH_OPENSSL -c \
-            tests/breadth/loopback.cpp -o "$out/loopback.o")
-        echo "downloads and updates compiled, and linked without TLS, for arm64 and x86-64" >"$out/did"
+        program loopback "$out/$processor.o" -isystem "$out/include" -DCLEAVE_WITH_OPENSSL -c
+        echo "downloads compiled for arm64 and x86-64, without TLS also linked for arm64" >"$out/did"
     done
 }
 try_musl() {
@@ -426,7 +457,7 @@ try_musl() {
     cxx="$zig c++ -target arm-linux-musleabihf"
     run="qemu-arm"
     libs="-static -pthread"
-    flags="-std=c++20 -O1 $strict $library -isystem $(shared_headers) -Iinclude"
+    flags="-std=c++20 -O0 $strict $library -isystem $(shared_headers) -Iinclude"
     loopback
     agent
 }
