@@ -24,7 +24,6 @@ cd "$(dirname "$0")/.."
 names="gcc12-20 gcc12-23 clang14-20 clang14-23 clang19-20 clang19-23 clang19-libcxx
     strict no-rtti no-exceptions no-linux asio openssl
     arm arm-tls musl s390x mingw macos"
-short="strict no-rtti no-exceptions"
 out_of_all=${BREADTH_DIR:-build/breadth}
 jobs=${JOBS:-$(nproc)}
 
@@ -91,6 +90,16 @@ floors() {
     ) | sort | sed 's/.*/#include <&>/' >"$out/floors.hpp"
     program floors "$out/floors$suffix" -include "$out/floors.hpp"
     run_it "$out/floors$suffix"
+}
+
+# The newest that is here; it compiles a test in half of the time that g++ takes.
+any_clang() {
+    if command -v clang++-19 >/dev/null; then
+        echo clang++-19
+    else
+        need_packages clang >&2
+        first_of clang++-14 clang++
+    fi
 }
 
 # Takes $cxx, $flags, $libs; $run is what starts a program of that kind, or "no" where nothing does,
@@ -232,7 +241,8 @@ try_clang19_libcxx() {
 # lambda's parameter named like a variable that it does not see; a `default` for the rest of an
 # enumeration; template arguments left out; comparing floating-point numbers with 0 or 1 on purpose.
 try_strict() {
-    need_packages $native_packages clang-19
+    need_packages $native_packages
+    clang=$(any_clang)
     libs="-pthread -lssl -lcrypto"
     for compiler in g++ clang; do
         cxx=$(first_of g++-12 g++)
@@ -241,34 +251,39 @@ try_strict() {
             -Wredundant-decls -Wsign-conversion -Wundef -Wunused
             -Wzero-as-null-pointer-constant"
         if [ $compiler = clang ]; then
-            cxx=clang++-19
+            cxx=$clang
             flags="-std=c++20 -O0 -fsyntax-only $library -Iinclude -Weverything -Werror
                 -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-pre-c++20-compat-pedantic
                 -Wno-padded -Wno-unsafe-buffer-usage -Wno-weak-vtables -Wno-exit-time-destructors
                 -Wno-global-constructors -Wno-used-but-marked-unused -Wno-shadow-uncaptured-local
                 -Wno-switch-default -Wno-switch-enum -Wno-ctad-maybe-unsupported -Wno-float-equal"
+            # It says so of every operator<=> by default, and takes \n for a command.
+            [ "$clang" = clang++-19 ] || flags="$flags -Wno-unknown-warning-option
+                -Wno-zero-as-null-pointer-constant -Wno-documentation-unknown-command"
         fi
         for program in loopback agent; do
             (set -x && $cxx $flags -DCLEAVE_WITH_OPENSSL tests/breadth/$program.cpp)
         done
     done
-    did "g++ and clang++ -Weverything without a warning"
+    did "g++ and $clang -Weverything without a warning"
 }
 
 try_no_rtti() {
     need_packages $native_packages
-    cxx=$(first_of g++-12 g++)
+    cxx=$(any_clang)
     libs="-pthread -lssl -lcrypto"
-    flags="-std=c++20 -O0 -fno-rtti $strict $library -Iinclude"
+    # Of clang Asio does not see it.
+    flags="-std=c++20 -O0 -fno-rtti -DASIO_NO_TYPEID $strict $library -Iinclude"
     loopback -DCLEAVE_WITH_OPENSSL
     agent
 }
 
 # Only the floors that do no I/O: whoever waits for Asio has exceptions.
 try_no_exceptions() {
-    need_packages $native_packages clang-19
+    need_packages $native_packages
+    clang=$(any_clang)
     libs=-pthread
-    for cxx in "$(first_of g++-12 g++)" clang++-19; do
+    for cxx in "$(first_of g++-12 g++)" $clang; do
         flags="-std=c++20 -O0 -fno-exceptions -fno-rtti $strict -Iinclude"
         floors
     done
@@ -289,7 +304,7 @@ try_no_linux() {
 # Each folder in ASIO_DIR, which are separated by colons, has an asio.hpp of another version.
 try_asio() {
     need_packages $native_packages clang-19
-    cxx=clang++-19
+    cxx=$(first_of clang++-19)
     libs="-pthread -lssl -lcrypto"
     old=$IFS
     IFS=:
@@ -357,6 +372,8 @@ try_arm() {
     arm-linux-gnueabihf-strip -o "$out/agent.stripped" "$out/agent.dynamic"
     did "with the system's C++ library: $(($(wc -c <"$out/agent.stripped") / 1024)) KiB"
     libs="-static -pthread"
+    # Of the emulator's memory, and not the program's, the system is asked what is mapped.
+    skipped_tests='~"what the system says of syncing and protecting*"~"a mapping is moved and not*"'
     tests $loose_tests -- $floor_tests journal os sink source
 }
 # Debian's OpenSSL for it, not installed: its packages are only unpacked here.
@@ -492,7 +509,15 @@ case ${1-} in
         "try_$(echo "$name" | tr - _)"
         exit
         ;;
-    --short) shift; set -- $short ;;
+    --short)
+        # Two at a time.
+        one strict &
+        failures=0
+        for name in no-rtti no-exceptions; do one "$name" || failures=$((failures + 1)); done
+        wait $! || failures=$((failures + 1))
+        [ "$failures" = 0 ]
+        exit
+        ;;
     '') set -- $names ;;
 esac
 

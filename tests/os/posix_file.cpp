@@ -128,8 +128,8 @@ TEST_CASE("offsets reach beyond 2, 4 and 5 GiB (H02)") {
     CHECK(read(f, (std::uint64_t{1} << 32) - 1, 2) == "cd");
     CHECK(read(f, 0, 4) == std::string(4, '\0'));
     // It is sparse: only a few blocks are there.
-    struct stat found {};
-    REQUIRE(::stat((dir / "p").c_str(), &found) == 0);
+    cleave::detail::file_calls::status found{};
+    REQUIRE(cleave::detail::file_calls::status_at((dir / "p").c_str(), found) == 0);
     CHECK(found.st_blocks < 1000);
     f.resize((std::uint64_t{1} << 32) + 1, ec);
     CHECK_FALSE(ec);
@@ -140,7 +140,8 @@ TEST_CASE("offsets reach beyond 2, 4 and 5 GiB (H02)") {
 TEST_CASE("offsets and sizes that no file can have are errors, never wrapped (H03)") {
     temp_dir const dir;
     posix_file f = opened(dir / "p");
-    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<off_t>::max());
+    constexpr auto most =
+        static_cast<std::uint64_t>(std::numeric_limits<cleave::detail::file_calls::offset>::max());
     for (std::uint64_t const at : {most, most + 1, std::uint64_t{1} << 63, cleave::max_offset}) {
         CAPTURE(at);
         std::error_code ec;
