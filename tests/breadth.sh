@@ -12,7 +12,14 @@
 # or "name: skipped" where something is not here that no package of Debian 12 has. Exits non-zero
 # where one failed. Logs and programs are in build/breadth/<name>; what was built stays there.
 #
-# @TABLE@
+# What they are is told in docs/platforms.md, with what came of it. Besides Debian's packages some
+# want to be told where something is:
+#
+#     ASIO_DIR      folders with asio.hpp, separated by colons, for `asio`; Debian's alone otherwise
+#     OPENSSL_DIR   where another OpenSSL is installed, for `openssl`
+#     ZIG           zig (0.11 was tried), whose C++ compiler has the headers of macOS and of musl
+#     WINE          wine64, where it is not Debian's, for `mingw`
+#     JOBS          how many compilers at a time
 
 # Lists of flags, packages and names are split on purpose.
 # shellcheck disable=SC2086
@@ -49,8 +56,8 @@ first_of() {
     fail "none of these is here: $*"
 }
 
-# A folder with headers of the system that are the same for all systems, for compilers that must not
-# see the others: asio, asio.hpp, catch2.
+# A folder with headers of the system that are the same for all systems, for compilers that must
+# not see the others: asio, asio.hpp, catch2.
 shared_headers() {
     mkdir -p "$out_of_all/include"
     for header in asio asio.hpp catch2; do
@@ -69,7 +76,7 @@ program() {
     cat >"$rules/build.ninja" <<END
 builddir = $rules
 rule program
-  command = $(words $cxx $flags "$@") -MMD -MT \$out -MF $rules/headers tests/breadth/$source.cpp -o \$out $(words $libs)
+  command = $(words $cxx $flags "$@") -MMD -MT \$out -MF $rules/headers \$in -o \$out $(words $libs)
   depfile = $rules/headers
   deps = gcc
 build $output: program tests/breadth/$source.cpp
@@ -102,8 +109,8 @@ any_clang() {
     fi
 }
 
-# Takes $cxx, $flags, $libs; $run is what starts a program of that kind, or "no" where nothing does,
-# $suffix how its file's name ends.
+# Takes $cxx, $flags, $libs; $run is what starts a program of that kind, or "no" where nothing
+# does, $suffix how its file's name ends.
 run=
 suffix=
 
@@ -173,7 +180,8 @@ build $out/objects/common.hpp.gch: pch $out/objects/common.hpp
 build $out/objects/main.o: cxx tests/support/catch_main.cpp"
         for part; do
             objects=
-            if [ -d "tests/$part" ]; then sources=$(ls "tests/$part"/*.cpp); else sources=tests/$part; fi
+            sources=tests/$part
+            if [ -d "tests/$part" ]; then sources=$(ls "tests/$part"/*.cpp); fi
             for source in $sources; do
                 object=$out/objects/${source#tests/}.o
                 objects="$objects $object"
@@ -233,13 +241,16 @@ try_clang19_23() { clang19 23; }
 try_clang19_libcxx() {
     need_packages libc++-19-dev libc++abi-19-dev
     clang19 20 -stdlib=libc++
+    # In which the library's headers no longer bring along one another.
+    flags="-std=c++23 -O0 $strict $library -stdlib=libc++"
+    loopback -DCLEAVE_WITH_OPENSSL -Isingle_include
 }
 
 # As a user's compiler sees the headers that are not the system's. What -Weverything says and is not
-# heard: what C++98 could not do; padding; raw buffers, which is what this is about; what no header-only
-# library can avoid (virtual tables in each object, destructors at exit); what OpenSSL's macros do; a
-# lambda's parameter named like a variable that it does not see; a `default` for the rest of an
-# enumeration; template arguments left out; comparing floating-point numbers with 0 or 1 on purpose.
+# heard: what C++98 could not do; padding; raw buffers, which is what this is about; what no
+# header-only library can avoid (virtual tables in each object, destructors at exit); what OpenSSL's
+# macros do; a lambda's parameter named like a variable that it does not see; a `default` for the
+# rest of an enumeration; template arguments left out; comparing floating-point numbers on purpose.
 try_strict() {
     need_packages $native_packages
     clang=$(any_clang)
@@ -342,8 +353,8 @@ try_openssl() {
     fi
     loopback -DCLEAVE_WITH_OPENSSL
     tests -- connect/tls.cpp download/tls.cpp verify
-    did "$(strings -a "${OPENSSL_DIR:-/usr}"/lib*/*/libcrypto.so.3 "${OPENSSL_DIR:-/usr}"/lib*/libcrypto.so.3 2>/dev/null |
-        grep -m1 -E '^OpenSSL [0-9.]+ ')"
+    did "OpenSSL $(sed -n 's/.*OPENSSL_VERSION_STR "\(.*\)".*/\1/p' \
+        "${OPENSSL_DIR:-/usr}"/include/openssl/opensslv.h)"
 }
 
 cross_packages="ninja-build libasio-dev catch2 qemu-user"
@@ -465,7 +476,7 @@ try_macos() {
         mkdir -p "$out/include"
         cp -r /usr/include/openssl "/usr/include/$(g++ -print-multiarch)/openssl" "$out/include"
         program loopback "$out/$processor.o" -isystem "$out/include" -DCLEAVE_WITH_OPENSSL -c
-        echo "downloads compiled for arm64 and x86-64, without TLS also linked for arm64" >"$out/did"
+        echo "compiled for arm64 and x86-64, linked without TLS for arm64" >"$out/did"
     done
 }
 try_musl() {
