@@ -79,7 +79,7 @@ struct choose_throws : least {
     std::size_t choose(mirrors) { return 2; }
 };
 struct choose_answers_narrow : least {
-    std::uint32_t choose(mirrors) noexcept { return 2; }
+    std::uint16_t choose(mirrors) noexcept { return 2; }
 };
 struct choose_answers_nothing : least {
     void choose(mirrors) noexcept {}

@@ -237,14 +237,18 @@ TEST_CASE("a size that no memory can hold is refused, not thrown (H03)") {
         CHECK(ec == error::sink_too_small);
     }
 #ifndef CLEAVE_TEST_SANITIZED
+    // Where a vector does not count as far, it says so before the machine does.
+    std::error_code const refused = sizeof(std::size_t) < 8
+                                        ? make_error_code(error::sink_too_small)
+                                        : std::make_error_code(std::errc::not_enough_memory);
     SECTION("beyond this machine") {
         sink.open(std::uint64_t{1} << 62, ec);
-        CHECK(ec == std::errc::not_enough_memory);
+        CHECK(ec == refused);
     }
     SECTION("while growing, beyond this machine") {
         sink.open(std::nullopt, ec);
         CHECK(sink.prepare(std::uint64_t{1} << 62, 10, ec).empty());
-        CHECK(ec == std::errc::not_enough_memory);
+        CHECK(ec == refused);
     }
 #endif
     CHECK(bytes.empty());
