@@ -522,6 +522,8 @@ case ${1-} in
         exit
         ;;
     --short)
+        need_packages $native_packages
+        any_clang >/dev/null
         # Two at a time.
         one strict &
         failures=0
