@@ -108,8 +108,8 @@ struct firmware_fault {
 namespace detail {
 [[nodiscard]] inline std::uint64_t hash_text(std::string_view text, std::uint64_t from) noexcept {
     // With its length, so that two texts in a row cannot change places.
-    auto const size = static_cast<std::uint64_t>(text.size());
-    from = expectation_hash(std::as_bytes(std::span{&size, 1}), from);
+    std::string const size = std::to_string(text.size()) + ':';
+    from = expectation_hash(std::as_bytes(std::span{size}), from);
     return expectation_hash(std::as_bytes(std::span{text}), from);
 }
 } // namespace detail
