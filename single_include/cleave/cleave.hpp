@@ -10616,6 +10616,33 @@ struct file_calls {
 #endif
         return ::fsync(fd);
     }
+
+    /// No file has bytes from here on.
+    static constexpr std::uint64_t max_size =
+        static_cast<std::uint64_t>(std::numeric_limits<offset>::max());
+
+    /// Writes all of `from`, in as many calls as it takes.
+    static void write_all(int fd, std::uint64_t at, std::span<std::byte const> from,
+                          std::error_code& ec) noexcept {
+        while (!from.empty()) {
+            if (at > max_size) {
+                ec = std::make_error_code(std::errc::file_too_large);
+                return;
+            }
+            auto const n = write_at(fd, from.data(), from.size(), static_cast<offset>(at));
+            if (n < 0) {
+                if (errno == EINTR) continue;
+                ec = {errno, std::system_category()};
+                return;
+            }
+            if (n == 0) {
+                ec = error::wrote_nothing;
+                return;
+            }
+            at += static_cast<std::uint64_t>(n);
+            from = from.subspan(static_cast<std::size_t>(n));
+        }
+    }
 };
 
 } // namespace cleave::detail
@@ -10702,7 +10729,7 @@ class posix_file {
 
     void allocate(std::uint64_t size, std::error_code& ec) {
         if (size == 0) return;
-        if (size > max_size) {
+        if (size > calls::max_size) {
             ec = std::make_error_code(std::errc::file_too_large);
             return;
         }
@@ -10723,24 +10750,7 @@ class posix_file {
     [[nodiscard]] int native_handle() const noexcept { return fd_; }
 
     void write_at(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
-        while (!from.empty()) {
-            if (offset > max_size) {
-                ec = std::make_error_code(std::errc::file_too_large);
-                return;
-            }
-            auto const n =
-                calls::write_at(fd_, from.data(), from.size(), static_cast<calls::offset>(offset));
-            if (n < 0) {
-                if (errno == EINTR) continue;
-                return fail(ec);
-            }
-            if (n == 0) {
-                ec = error::wrote_nothing;
-                return;
-            }
-            offset += static_cast<std::uint64_t>(n);
-            from = from.subspan(static_cast<std::size_t>(n));
-        }
+        calls::write_all(fd_, offset, from, ec);
     }
 
     void read_at(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const {
@@ -10765,7 +10775,7 @@ class posix_file {
     }
 
     void resize(std::uint64_t size, std::error_code& ec) {
-        if (size > max_size) {
+        if (size > calls::max_size) {
             ec = std::make_error_code(std::errc::file_too_large);
             return;
         }
@@ -10816,8 +10826,6 @@ class posix_file {
     static constexpr int max_open_races = 16;
     static constexpr mode_t owner_only = 0600;
     static constexpr mode_t all_modes = 07777;
-    static constexpr std::uint64_t max_size =
-        static_cast<std::uint64_t>(std::numeric_limits<calls::offset>::max());
 
     [[nodiscard]] static std::error_code last_error() noexcept {
         return {errno, std::system_category()};
@@ -14832,8 +14840,7 @@ class splicer {
 
   private:
 #if defined(__linux__)
-    static constexpr auto max_offset =
-        static_cast<std::uint64_t>(std::numeric_limits<detail::file_calls::offset>::max());
+    static constexpr auto max_offset = detail::file_calls::max_size;
     // As much as anybody may have without being asked (/proc/sys/fs/pipe-max-size).
     static constexpr int pipe_size = 1 << 20;
 
@@ -14897,19 +14904,11 @@ class splicer {
                 ec = got < 0 ? last_error() : std::make_error_code(std::errc::io_error);
                 return;
             }
-            n -= static_cast<std::size_t>(got);
-            for (ssize_t done = 0; done != got;) {
-                auto const put = detail::file_calls::write_at(
-                    file, buffer.get() + done, static_cast<std::size_t>(got - done),
-                    static_cast<detail::file_calls::offset>(at));
-                if (put < 0 && errno == EINTR) continue;
-                if (put <= 0) {
-                    ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);
-                    return;
-                }
-                done += put;
-                at += put;
-            }
+            std::span const bytes{buffer.get(), static_cast<std::size_t>(got)};
+            detail::file_calls::write_all(file, static_cast<std::uint64_t>(at), bytes, ec);
+            if (ec) return;
+            n -= bytes.size();
+            at += got;
         }
     }
 #endif

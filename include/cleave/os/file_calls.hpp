@@ -5,13 +5,20 @@
 // decided by whoever compiles the program: a header cannot, and need not.
 #pragma once
 
+#include <cleave/base/error.hpp>
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <system_error>
 
 namespace cleave::detail {
 
@@ -71,6 +78,33 @@ struct file_calls {
         if (::fcntl(fd, F_FULLFSYNC) == 0) return 0;
 #endif
         return ::fsync(fd);
+    }
+
+    /// No file has bytes from here on.
+    static constexpr std::uint64_t max_size =
+        static_cast<std::uint64_t>(std::numeric_limits<offset>::max());
+
+    /// Writes all of `from`, in as many calls as it takes.
+    static void write_all(int fd, std::uint64_t at, std::span<std::byte const> from,
+                          std::error_code& ec) noexcept {
+        while (!from.empty()) {
+            if (at > max_size) {
+                ec = std::make_error_code(std::errc::file_too_large);
+                return;
+            }
+            auto const n = write_at(fd, from.data(), from.size(), static_cast<offset>(at));
+            if (n < 0) {
+                if (errno == EINTR) continue;
+                ec = {errno, std::system_category()};
+                return;
+            }
+            if (n == 0) {
+                ec = error::wrote_nothing;
+                return;
+            }
+            at += static_cast<std::uint64_t>(n);
+            from = from.subspan(static_cast<std::size_t>(n));
+        }
     }
 };
 

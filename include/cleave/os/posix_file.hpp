@@ -17,7 +17,6 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -100,7 +99,7 @@ class posix_file {
 
     void allocate(std::uint64_t size, std::error_code& ec) {
         if (size == 0) return;
-        if (size > max_size) {
+        if (size > calls::max_size) {
             ec = std::make_error_code(std::errc::file_too_large);
             return;
         }
@@ -121,24 +120,7 @@ class posix_file {
     [[nodiscard]] int native_handle() const noexcept { return fd_; }
 
     void write_at(std::uint64_t offset, std::span<std::byte const> from, std::error_code& ec) {
-        while (!from.empty()) {
-            if (offset > max_size) {
-                ec = std::make_error_code(std::errc::file_too_large);
-                return;
-            }
-            auto const n =
-                calls::write_at(fd_, from.data(), from.size(), static_cast<calls::offset>(offset));
-            if (n < 0) {
-                if (errno == EINTR) continue;
-                return fail(ec);
-            }
-            if (n == 0) {
-                ec = error::wrote_nothing;
-                return;
-            }
-            offset += static_cast<std::uint64_t>(n);
-            from = from.subspan(static_cast<std::size_t>(n));
-        }
+        calls::write_all(fd_, offset, from, ec);
     }
 
     void read_at(std::uint64_t offset, std::span<std::byte> to, std::error_code& ec) const {
@@ -163,7 +145,7 @@ class posix_file {
     }
 
     void resize(std::uint64_t size, std::error_code& ec) {
-        if (size > max_size) {
+        if (size > calls::max_size) {
             ec = std::make_error_code(std::errc::file_too_large);
             return;
         }
@@ -214,8 +196,6 @@ class posix_file {
     static constexpr int max_open_races = 16;
     static constexpr mode_t owner_only = 0600;
     static constexpr mode_t all_modes = 07777;
-    static constexpr std::uint64_t max_size =
-        static_cast<std::uint64_t>(std::numeric_limits<calls::offset>::max());
 
     [[nodiscard]] static std::error_code last_error() noexcept {
         return {errno, std::system_category()};

@@ -13,8 +13,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <memory>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -67,8 +67,7 @@ class splicer {
 
   private:
 #if defined(__linux__)
-    static constexpr auto max_offset =
-        static_cast<std::uint64_t>(std::numeric_limits<detail::file_calls::offset>::max());
+    static constexpr auto max_offset = detail::file_calls::max_size;
     // As much as anybody may have without being asked (/proc/sys/fs/pipe-max-size).
     static constexpr int pipe_size = 1 << 20;
 
@@ -132,19 +131,11 @@ class splicer {
                 ec = got < 0 ? last_error() : std::make_error_code(std::errc::io_error);
                 return;
             }
-            n -= static_cast<std::size_t>(got);
-            for (ssize_t done = 0; done != got;) {
-                auto const put = detail::file_calls::write_at(
-                    file, buffer.get() + done, static_cast<std::size_t>(got - done),
-                    static_cast<detail::file_calls::offset>(at));
-                if (put < 0 && errno == EINTR) continue;
-                if (put <= 0) {
-                    ec = put < 0 ? last_error() : std::make_error_code(std::errc::io_error);
-                    return;
-                }
-                done += put;
-                at += put;
-            }
+            std::span const bytes{buffer.get(), static_cast<std::size_t>(got)};
+            detail::file_calls::write_all(file, static_cast<std::uint64_t>(at), bytes, ec);
+            if (ec) return;
+            n -= bytes.size();
+            at += got;
         }
     }
 #endif
