@@ -115,10 +115,8 @@ struct lane_io {
     std::unique_ptr<std::byte[]> sum_buffer;
 };
 
-// Held by nobody else, where there is nobody else.
-struct no_lock {
-    ~no_lock() {} // so that it is not unused
-};
+// Where there is nobody else who might hold it.
+struct no_lock {};
 
 // The handler of a lane's asynchronous operations: of one type for all downloads, so that what
 // streams make of it is compiled once. Keeps the download.
