@@ -658,8 +658,8 @@ class world {
         require(is.host == l.host, "a request goes to the host that it names");
         bool const secret =
             text.find("secret") != text.npos || text.find("Authorization") != text.npos;
-        require(!secret || (engine_.may_identify(id) && l.host == home_),
-                "secrets go to their origin only");
+        // The engine may mean the lane for another host by now, and have closed this connection.
+        require(!secret || l.host == home_, "secrets go to their origin only");
         if (is.range && is_.part)
             require(is_.part->contains(is.range->first), "what is asked for is wanted");
     }
