@@ -28,7 +28,6 @@
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
 #include <asio/async_result.hpp>
-#include <asio/bind_executor.hpp>
 #include <asio/cancellation_type.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
@@ -413,10 +412,13 @@ class update_op : public update_watcher::owner,
         cleave::async_download(
             executor_, std::move(what),
             timed_sink<sink_type, clock_type>{std::move(sink), meter_, hooks()}, std::move(how),
-            asio::bind_executor(strand_,
-                                [self = this->shared_from_this()](std::error_code ec, report r) {
-                                    self->downloaded(ec, std::move(r));
-                                }));
+            // Not bound to the strand: of an `any_io_executor` Asio 1.22 has no work guard for one.
+            [self = this->shared_from_this()](std::error_code ec, report r) mutable {
+                auto strand = self->strand_;
+                asio::post(strand, [self = std::move(self), ec, r = std::move(r)]() mutable {
+                    self->downloaded(ec, std::move(r));
+                });
+            });
     }
 
     [[nodiscard]] image_prefix prefix() {
