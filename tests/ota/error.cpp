@@ -26,6 +26,8 @@ constexpr update_error all[]{
     update_error::digest_not_hexadecimal,
     update_error::firmware_changed,
     update_error::size_differs,
+    update_error::update_closed,
+    update_error::platform_silent,
     update_error::version_wrong,
     update_error::version_unchanged,
     update_error::version_not_reported,
@@ -59,6 +61,8 @@ TEST_CASE("an error of an update has a cause") {
     CHECK(std::error_code{update_error::flash_too_small} == cleave::cause::storage);
     CHECK(std::error_code{update_error::size_differs} == cleave::cause::identity_changed);
     CHECK(std::error_code{update_error::version_not_reported} == cleave::cause::passing);
+    CHECK(std::error_code{update_error::platform_silent} == cleave::cause::passing);
+    CHECK(std::error_code{update_error::update_closed} == cleave::cause::permanent);
     CHECK(std::error_code{update_error::deadline_missed} == cleave::cause::permanent);
     CHECK(std::error_code{update_error::deadline_missed} != cleave::cause::passing);
 }

@@ -75,6 +75,10 @@ enum class update_error {
     firmware_changed = 200,
     size_differs,
 
+    // The link has expired, and the platform gives no other.
+    update_closed = 250,
+    platform_silent,
+
     // The version.
     version_wrong = 300,
     version_unchanged,
@@ -117,9 +121,11 @@ enum class update_error {
     case update_error::flash_too_small: return cause::storage;
     case update_error::firmware_changed:
     case update_error::size_differs: return cause::identity_changed;
+    case update_error::platform_silent:
     case update_error::version_not_reported:
     case update_error::restart_needed:
     case update_error::firmware_needed: return cause::passing;
+    case update_error::update_closed:
     case update_error::version_wrong:
     case update_error::version_unchanged:
     case update_error::deadline_missed:
@@ -157,6 +163,13 @@ enum class update_error {
     case update_error::size_differs:
         return "the object on the server does not have the size that the platform told; check "
                "that the link is for this version";
+
+    case update_error::update_closed:
+        return "the link has expired, and the platform has no update for the device any more; have "
+               "the update started again on the platform";
+    case update_error::platform_silent:
+        return "the link has expired, and the platform does not answer who asks for a fresh one; "
+               "check the channel to the platform, another call goes on with what is in place";
 
     case update_error::version_wrong:
         return "the device runs another version than was expected; check that the image is of "

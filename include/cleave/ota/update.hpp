@@ -475,6 +475,7 @@ class update_op : public update_watcher::owner,
         auto const arrived = std::exchange(arriving_, nullptr);
         firmware_file const& file = firmware_->files[state_.file];
         std::optional<failure> const failed = r.failed;
+        std::string const tried = effort(r);
         report_.bytes_resumed += r.bytes_resumed;
         report_.bytes = base_ + r.bytes;
         report_.downloads.push_back(std::move(r));
@@ -497,7 +498,10 @@ class update_op : public update_watcher::owner,
             }
             return fail(update_step::verification, ec,
                         about(file) + "its digest is " + verifier_->found() +
-                            ", but the platform told " + file.digest + ": " + ec.message());
+                            ", but the platform told " + file.digest +
+                            ": the bytes received do not have the digest that was expected; "
+                            "nothing is installed; check the digest on the platform, and the file "
+                            "on the server");
         }
         if (ec == error::object_too_large || ec == update_error::size_differs)
             return fail(update_step::verification, update_error::size_differs,
@@ -507,7 +511,33 @@ class update_op : public update_watcher::owner,
             ec.category() == update_category()
                 ? (failed->detail.empty() ? "" : failed->detail + ": ") + ec.message()
                 : failed->message();
-        fail(step_of(*failed), ec, about(file) + text);
+        fail(step_of(*failed), ec, about(file) + doing(*failed, file) + text + tried);
+    }
+
+    // What was being done, where the failure does not say so itself. Of the link no more than the
+    // host: it may be a secret.
+    [[nodiscard]] static std::string doing(failure const& f, firmware_file const& file) {
+        if (f.code == update_error::flash_too_small)
+            return "the image has " + std::to_string(file.size) + " bytes: ";
+        if (f.where == phase::sink && f.code.category() != error_category())
+            return "writing the image: ";
+        if ((f.where != phase::head && f.where != phase::body) || !f.detail.empty()) return {};
+        std::error_code ec;
+        auto const from = url::parse(file.url, ec);
+        return ec ? std::string{} : "from " + from.host_field() + ": ";
+    }
+
+    // What was done about a failure that might have passed, and how more is done.
+    [[nodiscard]] static std::string effort(report const& r) {
+        if (!r.failed || r.failed->kind != cause::passing ||
+            r.failed->code.category() == update_category())
+            return {};
+        std::string text = "; given up after " + std::to_string(r.retries + 1) +
+                           (r.retries == 0 ? " try" : " tries") + " in " + seconds_of(r.elapsed);
+        if (r.to_first_reply == time{0})
+            return text + " without a reply; backoff::first_tries is how often a server is tried "
+                          "that has not answered yet";
+        return text + "; backoff::tries is how often it is tried in a row";
     }
 
     [[nodiscard]] static std::string size_text(arriving const& a, firmware_file const& file) {
@@ -519,6 +549,7 @@ class update_op : public update_watcher::owner,
     [[nodiscard]] static update_step step_of(failure const& f) noexcept {
         if (f.code.category() == update_category()) {
             if (f.code == update_error::flash_too_small) return update_step::install;
+            if (f.code == update_error::platform_silent) return update_step::download;
             return update_step::upgrade;
         }
         if (f.where == phase::verify) return update_step::verification;
