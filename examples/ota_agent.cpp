@@ -86,15 +86,18 @@ struct options {
     std::uint64_t rate = 0;
     double deadline = 0;
     mqtt_download_settings blocks;
+    std::uint32_t tries = 12;
+    double ask_after = 10;
 
     bool lose_reports = false;
 };
 
 auto make_policies(options const& o) {
     auto const ca = o.https_ca.value_or(o.broker.ca_file);
-    // The platform has said that there is a server, so it is waited for: about half a minute.
+    // The platform has said that there is a server, so it is waited for: with twelve tries about
+    // half a minute.
     cleave::backoff patient;
-    patient.tries = patient.first_tries = 12;
+    patient.tries = patient.first_tries = o.tries;
     patient.longest = 5s;
     return cleave::policies<>{}
         .with_plan(o.plan)
@@ -155,16 +158,18 @@ class agent {
 
     agent(asio::io_context& context, options const& o)
         : context_{context}, options_{o}, topics_{o.device}, device_{o.desk},
-          link_{context.get_executor(), o.broker}, ask_timer_{context} {
+          link_{context.get_executor(), o.broker}, ask_timer_{context}, wait_timer_{context} {
         device_.says = [](std::string const& text) { picture::device(text); };
         device_.passes_on = [this](cleave::update_progress const& p) { pass_on(p); };
         device_.reports = [this](auto const& module, auto const& version, auto done) {
             report_version(module, version, std::move(done));
         };
         device_.asks = [this](auto const&, auto got) {
-            ask([got = std::move(got)](std::optional<upgrade_task> const& task) {
+            ask([got = std::move(got)](bool answered, std::optional<upgrade_task> const& task) {
                 if (task) return got({}, to_firmware(*task));
-                got(cleave::error::no_fresh_request, {});
+                got(answered ? cleave::update_error::update_closed
+                             : cleave::update_error::platform_silent,
+                    {});
             });
         };
         link_.connected = [this] {
@@ -209,7 +214,7 @@ class agent {
         } else if (topic == topics_.firmware_get_reply()) {
             auto const task = read_upgrade(payload);
             ask_timer_.cancel();
-            if (auto const got = std::exchange(asked_, nullptr)) got(task);
+            if (auto const got = std::exchange(asked_, nullptr)) got(true, task);
         } else if (topic == topics_.file_download_reply()) {
             auto const reply = read_block_reply(payload);
             // One to an ask for an earlier file says nothing about this one.
@@ -220,8 +225,12 @@ class agent {
 
     // Told once or several times, as at each report of the old version.
     void take_task(upgrade_task const& t) {
-        if (t.module != options_.module)
-            return tell(failed_step::upgrade, "this device has no module " + t.module, t.module);
+        if (t.module != options_.module) {
+            auto const text = "the upgrade is for module " + t.module + ", and this device has " +
+                              options_.module + "; start it for that module, or set its own";
+            picture::device("REFUSED: " + text);
+            return tell(failed_step::upgrade, text, t.module);
+        }
         if (t.version == version() || result_ != outcome::none) return;
         if (busy_) {
             if (t.version != target_) next_ = t;
@@ -240,27 +249,56 @@ class agent {
 
     // ---- asking for the task, or for fresh links ----
 
-    // `got` is called without a task where there is none, or no answer.
-    void ask(std::function<void(std::optional<upgrade_task> const&)> got) {
+    // Whether there was an answer at all, and what there is to do, if anything.
+    using answer = std::function<void(bool answered, std::optional<upgrade_task> const&)>;
+
+    void ask(answer got) {
         asked_ = std::move(got);
-        send_ask(5);
+        std::string const text = write(firmware_ask{next_id(), options_.module});
+        link_.publish(topics_.firmware_get(), text);
+        wait_for_answer(10, text);
     }
-    void send_ask(int tries) {
-        link_.publish(topics_.firmware_get(), write(firmware_ask{next_id(), options_.module}));
-        ask_timer_.expires_after(4s);
-        ask_timer_.async_wait([this, tries](std::error_code ec) {
+    void wait_for_answer(int tries, std::string const& text) {
+        ask_timer_.expires_after(options_.blocks.patience);
+        ask_timer_.async_wait([this, tries, text](std::error_code ec) {
             if (ec || !asked_) return;
-            if (tries > 1) return send_ask(tries - 1);
-            std::exchange(asked_, nullptr)(std::nullopt);
+            if (tries == 1) return std::exchange(asked_, nullptr)(false, std::nullopt);
+            // The first one is not lost; but perhaps there was nobody there yet.
+            link_.publish_once(topics_.firmware_get(), text);
+            wait_for_answer(tries - 1, text);
         });
     }
     void ask_for_task() {
-        ask([this](std::optional<upgrade_task> const& task) {
+        ask([this](bool answered, std::optional<upgrade_task> const& task) {
             if (task) return take_task(*task);
             if (busy_) return; // it has been told of it by itself
-            picture::device("the platform has nothing to go on with");
+            say_alone(answered);
             end(outcome::failed);
         });
+    }
+    // There is nothing to do, and nobody who says so: is there a platform that knows this device?
+    void wait_to_be_told() {
+        wait_timer_.expires_after(std::chrono::duration_cast<asio::steady_timer::duration>(
+            std::chrono::duration<double>{options_.ask_after}));
+        wait_timer_.async_wait([this](std::error_code ec) {
+            if (ec || busy_ || asked_ || result_ != outcome::none) return;
+            ask([this](bool answered, std::optional<upgrade_task> const& task) {
+                if (task) return take_task(*task);
+                if (!busy_) say_alone(answered);
+            });
+        });
+    }
+    void say_alone(bool answered) {
+        std::string const who = "product " + options_.device.product + ", device " +
+                                options_.device.name + ", module " + options_.module;
+        if (answered)
+            return picture::device("the platform has no upgrade from version " + version() +
+                                   " for " + who + "; waiting for one");
+        picture::device(
+            link_.is_connected()
+                ? "no platform answers for " + who +
+                      "; check these names, and that the platform has such a device; waiting"
+                : "no platform can be asked, for there is no connection to the broker; waiting");
     }
 
     // ---- what goes ----
@@ -292,12 +330,16 @@ class agent {
     void ended(std::error_code ec, cleave::update_report const& r) {
         busy_ = false;
         target_.clear();
+        show_effort(r);
         if (!ec) {
             picture::device("the update to " + r.version + " is done");
             return end(outcome::updated);
         }
         if (ec == cleave::update_error::restart_needed) return restart();
-        if (ec == cleave::update_error::no_update) return take_next();
+        if (ec == cleave::update_error::no_update) {
+            wait_to_be_told();
+            return take_next();
+        }
         if (ec == cleave::update_error::firmware_needed) {
             picture::device(std::string{"goes on: it was at \""} + cleave::to_string(r.stage) +
                             '"');
@@ -305,6 +347,20 @@ class agent {
         }
         picture::device("FAILED: " + (r.failed ? r.failed->text : ec.message()));
         end(outcome::failed);
+    }
+    static void show_effort(cleave::update_report const& r) {
+        if (r.downloads.empty()) return;
+        std::uint64_t requests = 0;
+        std::uint64_t connections = 0;
+        std::uint64_t retries = 0;
+        for (cleave::report const& d : r.downloads) {
+            requests += d.requests;
+            connections += d.connections;
+            retries += d.retries;
+        }
+        picture::device(picture::count(requests, "request") + ", " +
+                        picture::count(connections, "connection") + ", tried again " +
+                        picture::count(retries, "time"));
     }
     void end(outcome o) {
         if (options_.once) {
@@ -419,7 +475,8 @@ class agent {
     std::optional<upgrade_task> next_;
 
     asio::steady_timer ask_timer_;
-    std::function<void(std::optional<upgrade_task> const&)> asked_;
+    answer asked_;
+    asio::steady_timer wait_timer_;
 
     std::shared_ptr<block_download> blocks_;
     std::uint64_t first_ask_ = 0;    // of the file that blocks_ is for
@@ -459,6 +516,8 @@ options parse(int argc, char** argv) {
     std::uint64_t program_time = 0;
     std::uint64_t patience = 2000;
     CLI::App app{"Keeps a device up to date over MQTT."};
+    // Of an option that is given twice the last one counts.
+    app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     CLI::AsSizeValue const size_value{false};
     app.add_option("--host", o.broker.host, "the broker; localhost if not given");
     app.add_option("--port", o.broker.port, "the broker's port; 8883 if not given");
@@ -489,7 +548,12 @@ options parse(int argc, char** argv) {
         ->transform(size_value);
     app.add_option("--block", o.blocks.block, "bytes of a block over MQTT, 4K")
         ->transform(size_value);
-    app.add_option("--patience", patience, "milliseconds until a block is asked for again, 2000");
+    app.add_option("--patience", patience,
+                   "milliseconds until the platform is asked again, for a block or a link; 2000");
+    app.add_option("--tries", o.tries, "how often in a row the file server is tried, 12")
+        ->check(CLI::Range(1, 100));
+    app.add_option("--ask-after", o.ask_after,
+                   "seconds after which a device that is told of nothing asks by itself, 10");
 
     auto* const faults = app.add_option_group("Faults, on purpose");
     faults->add_option("--die-at", o.desk.die_at,

@@ -317,12 +317,27 @@ class platform {
         if (topic == topics_.progress()) return take_progress(read_progress(payload));
         if (topic == topics_.firmware_get()) return take_ask(read_firmware_ask(payload));
         if (topic == topics_.file_download()) return take_block_ask(read_block_ask(payload));
-        picture::platform("a version on " + topic + ": no device of ours");
+        take_stranger(topic, read_version_report(payload));
+    }
+
+    // Each device has a topic of its own, which ends with its product and its name.
+    void take_stranger(std::string const& topic, version_report const& r) {
+        auto const name = topic.rfind('/');
+        auto const product = topic.rfind('/', name - 1);
+        picture::to_platform("version " + r.version + " of " + r.module);
+        picture::platform("UNKNOWN: there is no device " + topic.substr(name + 1) + " of product " +
+                          topic.substr(product + 1, name - product - 1) + ", only " +
+                          options_.device.name + " of " + options_.device.product +
+                          "; correct the names at the device, or add it");
     }
 
     void take_version(version_report const& r) {
-        picture::to_platform("version " + r.version + " of " + r.module);
-        if (r.module != options_.module) return;
+        heard_ = "version " + r.version + " of " + r.module;
+        picture::to_platform(heard_);
+        if (r.module != options_.module)
+            return picture::platform("UNKNOWN: module " + r.module +
+                                     " is not what is updated, but " + options_.module +
+                                     "; correct the module at one of both ends");
         if (r.version == options_.version)
             return end(true, told_ ? "the device has reported version " + r.version
                                    : "the device had version " + r.version + " already");
@@ -330,7 +345,7 @@ class platform {
         // Neither what it was nor what it was to be.
         if (r.version != *from_)
             return end(false, "version " + r.version + " is reported, and " + options_.version +
-                                  " is expected");
+                                  " is expected; look which version the image itself is of");
         if (ended_) return;
         link_.publish(topics_.upgrade(), write(task(), next_id()));
         picture::to_device("upgrade to " + options_.version + ": " +
@@ -346,10 +361,13 @@ class platform {
         if (p.step < 0) {
             picture::to_platform("step " + std::to_string(p.step) + text);
             char const* const names[] = {"upgrade", "download", "verification", "install"};
-            return end(false, std::string{"the device says that the "} + names[-p.step - 1] +
-                                  " failed: " + p.text);
+            end(false, std::string{"the device says that the "} + names[-p.step - 1] +
+                           " failed: " + p.text);
+            // It has nothing more to say, and need not be told.
+            return context_.stop();
         }
-        picture::to_platform(std::to_string(p.step) + " %" + text);
+        heard_ = std::to_string(p.step) + " %" + text;
+        picture::to_platform(heard_);
         if (p.step == 100) picture::platform("100 %: not a success before the version is reported");
         if (options_.close_at >= 0 && p.step >= options_.close_at)
             end(false, "the operator has cancelled the update");
@@ -445,7 +463,14 @@ class platform {
             if (ec || ended_) return;
             std::ostringstream text;
             text << "version " << options_.version << " was not reported within "
-                 << options_.deadline << " s";
+                 << options_.deadline << " s; ";
+            if (heard_.empty())
+                text << "nothing was heard of device " << options_.device.name << " of product "
+                     << options_.device.product << ", check that it is on and that these names are "
+                     << "its own";
+            else
+                text << "the last that was heard of the device is " << heard_
+                     << ", look at it what it has done since";
             end(false, text.str());
         });
     }
@@ -486,6 +511,7 @@ class platform {
     std::uint64_t id_ = 0;
     std::uint64_t blocks_ = 0;
     std::string refused_;
+    std::string heard_; // the last of the device
 };
 
 options parse(int argc, char** argv) {
@@ -512,7 +538,8 @@ options parse(int argc, char** argv) {
     app.add_option("--gate", o.gate, "local socket on which the web server asks about links");
     app.add_option("--ready-file", o.ready, "file to make when a device may come");
     app.add_option("--deadline", o.deadline, "seconds for the whole update, 300 if not given");
-    app.add_option("--linger", o.linger, "seconds to stay after a failure, 1 if not given");
+    app.add_option("--linger", o.linger,
+                   "seconds to stay when it failed and the device does not say so, 1 if not given");
     app.add_option("--expire-after", o.expire_after, "how long a link holds: 2.5s, or 64K bytes")
         ->check([](std::string const& text) {
             char* end = nullptr;

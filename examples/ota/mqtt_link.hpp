@@ -10,6 +10,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <ctime>
 #include <functional>
 #include <map>
 #include <memory>
@@ -24,6 +25,8 @@
 #include <asio/post.hpp>
 
 #include <mosquitto.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
 namespace example {
 
@@ -53,10 +56,16 @@ class mqtt_link {
             mosquitto_tls_set(client_.get(), settings_.ca_file.c_str(), nullptr, nullptr, nullptr,
                               nullptr) != MOSQ_ERR_SUCCESS)
             throw std::runtime_error{"MQTT: no CA certificate can be read from " +
-                                     settings_.ca_file};
+                                     settings_.ca_file + "; check its path and permissions"};
         if (!settings_.user.empty())
             check(mosquitto_username_pw_set(client_.get(), settings_.user.c_str(),
                                             settings_.password.c_str()));
+        // What TLS has to say about a certificate is to be had only while it says it.
+        mosquitto_log_callback_set(client_.get(), [](mosquitto* m, void* self, int level, auto) {
+            auto const* const tls = static_cast<SSL const*>(mosquitto_ssl_get(m));
+            if (level != MOSQ_LOG_ERR || tls == nullptr) return;
+            static_cast<mqtt_link*>(self)->verdict_ = SSL_get_verify_result(tls);
+        });
         mosquitto_connect_callback_set(client_.get(), [](mosquitto*, void* self, int refused) {
             static_cast<mqtt_link*>(self)->greeted(refused);
         });
@@ -167,6 +176,7 @@ class mqtt_link {
         auto pause = 250ms;
         for (bool first = true;; first = false) {
             greeted_ = false;
+            verdict_ = X509_V_OK;
             // Not the asynchronous one, which tries only one of a host's addresses.
             int code = first ? mosquitto_connect(client_.get(), settings_.host.c_str(),
                                                  settings_.port, settings_.keep_alive_seconds)
@@ -176,16 +186,54 @@ class mqtt_link {
                 code = mosquitto_loop(client_.get(), stopping_ ? 50 : 1000, 1);
             if (stopping_) return;
             if (greeted_) pause = 250ms;
-            std::string why = refused_.empty() ? mosquitto_strerror(code) : refused_;
+            std::string why = explain(code);
             tell([why = std::move(why)](mqtt_link& link) { link.disconnected(why); });
             std::unique_lock lock{mutex_};
             if (wake_.wait_for(lock, pause, [this] { return stopping_.load(); })) return;
             pause = std::min(pause * 2, std::chrono::milliseconds{4000});
         }
     }
+    // What happened, and what to do about it.
+    [[nodiscard]] std::string explain(int code) const {
+        if (!refused_.empty())
+            return refused_ + "; check the device's names, its user and its password, and that the "
+                              "platform has such a device";
+        std::string const text = plain(mosquitto_strerror(code));
+        if (code != MOSQ_ERR_TLS)
+            return text + "; check host and port of the broker, and that it is running";
+        switch (verdict_) {
+        case X509_V_OK:
+            return text + "; check that the broker speaks TLS on this port, and that its "
+                          "certificate is for this host";
+        case X509_V_ERR_CERT_NOT_YET_VALID:
+            return "its certificate is not valid yet; check this machine's clock, which says " +
+                   today();
+        case X509_V_ERR_CERT_HAS_EXPIRED:
+            return "its certificate has expired; have it renewed, or set this machine's clock, "
+                   "which says " +
+                   today();
+        default:
+            return std::string{"its certificate is refused ("} +
+                   X509_verify_cert_error_string(verdict_) +
+                   "); check that the CA file is that of this broker";
+        }
+    }
+    // Some end with a full stop.
+    [[nodiscard]] static std::string plain(std::string text) {
+        if (text.ends_with('.')) text.pop_back();
+        return text;
+    }
+    [[nodiscard]] static std::string today() {
+        std::time_t const now = std::time(nullptr);
+        std::tm utc{};
+        gmtime_r(&now, &utc);
+        char text[16];
+        return {text, std::strftime(text, sizeof text, "%Y-%m-%d", &utc)};
+    }
+
     void greeted(int refused) {
         greeted_ = refused == 0;
-        refused_ = refused == 0 ? "" : mosquitto_connack_string(refused);
+        refused_ = refused == 0 ? "" : plain(mosquitto_connack_string(refused));
         if (greeted_) tell([](mqtt_link& link) { link.reconnected(); });
     }
 
@@ -246,6 +294,7 @@ class mqtt_link {
     // Of the link's thread alone.
     bool greeted_ = false;
     std::string refused_;
+    long verdict_ = X509_V_OK; // of the last certificate that was not taken
 };
 
 } // namespace example

@@ -111,8 +111,11 @@ TEST_CASE("a platform that closes the channel is found out") {
     ota_desk desk;
     desk.start_platform({"--size", "4M", "--close-at", "10", "--linger", "30"});
     auto const agent = desk.run_agent({"--limit-rate", "1M"});
-    check_failure(desk, agent, "FAILED", "FAILED: the operator has cancelled the update");
+    check_failure(desk, agent, "the platform has no update for the device any more",
+                  "FAILED: the operator has cancelled the update");
     CHECK(contains(desk.platform().out(), "no upgrade"));
+    // What it says then changes nothing.
+    CHECK(contains(desk.platform().out(), "step -1"));
 }
 
 TEST_CASE("links that expire half-way are renewed, and no byte is lost") {
@@ -160,6 +163,9 @@ TEST_CASE("without trusted certificates there is one attempt, by name") {
     desk.start_platform({"--size", "100K"});
     auto const agent = desk.run_agent({"--https-ca", "/nowhere/at/all"});
     check_failure(desk, agent, "trusted certificates", "step -1");
+    // Not even a connection, and it is not tried again.
+    CHECK(contains(agent.out, "0 requests, 0 connections, tried again 0 times"));
+    CHECK(count(agent.out, "trusted certificates") == 1);
     CHECK(desk.access_log().empty());
 }
 

@@ -24,15 +24,26 @@
 
 namespace cleave_test {
 
+struct ota_desk_options {
+    /// Whether the broker takes who has no password.
+    bool open = true;
+    /// The file server's; the broker's if there is none.
+    identity const* certificate = nullptr;
+};
+
 class ota_desk {
 public:
-    ota_desk() {
+    explicit ota_desk(ota_desk_options o = {}) : options_{o} {
         std::filesystem::create_directories(dir_ / "www");
         write_file(dir_ / "ca.pem", test_authority().pem());
         write_file(dir_ / "server.pem", local_identity().pem());
         write_file(dir_ / "server.key", local_identity().key_pem());
+        auto const& files = o.certificate != nullptr ? *o.certificate : local_identity();
+        write_file(dir_ / "files.pem", files.pem());
+        write_file(dir_ / "files.key", files.key_pem());
         for (int attempt = 0; attempt < 5; ++attempt) {
             mqtt_port_ = free_port();
+            plain_mqtt_port_ = free_port();
             https_port_ = free_port();
             write_file(dir_ / "mosquitto.conf", mosquitto_config());
             write_file(dir_ / "nginx.conf", nginx_config());
@@ -105,6 +116,10 @@ public:
         return run(agent_command(std::move(more)));
     }
 
+    std::string ca() const { return (dir_ / "ca.pem").string(); }
+    // Of the broker, without TLS.
+    std::string plain_mqtt_port() const { return std::to_string(plain_mqtt_port_); }
+
     std::filesystem::path device() const { return dir_ / "device"; }
     std::filesystem::path www() const { return dir_ / "www"; }
     // What the device runs now; "" while that is what it came with.
@@ -127,7 +142,9 @@ private:
         auto const dir = dir_.path().string();
         return "listener " + std::to_string(mqtt_port_) + " 127.0.0.1\n" + "cafile " + dir +
                "/ca.pem\ncertfile " + dir + "/server.pem\nkeyfile " + dir +
-               "/server.key\nallow_anonymous true\npersistence false\nset_tcp_nodelay true\n" +
+               "/server.key\nlistener " + std::to_string(plain_mqtt_port_) + " 127.0.0.1\n" +
+               "allow_anonymous " + (options_.open ? "true" : "false") +
+               "\npersistence false\nset_tcp_nodelay true\n" +
                (::geteuid() == 0 ? "user root\n" : "");
     }
     std::string nginx_config() const {
@@ -150,8 +167,8 @@ private:
                "    access_log " + dir + "/access.log seen;\n"
                "    server {\n"
                "        listen 127.0.0.1:" + std::to_string(https_port_) + " ssl;\n"
-               "        ssl_certificate " + dir + "/server.pem;\n"
-               "        ssl_certificate_key " + dir + "/server.key;\n"
+               "        ssl_certificate " + dir + "/files.pem;\n"
+               "        ssl_certificate_key " + dir + "/files.key;\n"
                "        root " + dir + "/www;\n"
                "        location / { auth_request /gate; }\n"
                "        location = /gate {\n"
@@ -164,8 +181,10 @@ private:
         // clang-format on
     }
 
+    ota_desk_options options_;
     temp_dir dir_;
     std::uint16_t mqtt_port_ = 0;
+    std::uint16_t plain_mqtt_port_ = 0;
     std::uint16_t https_port_ = 0;
     std::optional<child> broker_; // these go before the directory
     std::optional<child> server_;
