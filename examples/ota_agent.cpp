@@ -541,7 +541,7 @@ options parse(int argc, char** argv) {
     app.add_option("--segments", segments, "ask for exactly these, as 0-1024,1025-2048")
         ->excludes(size);
     app.add_option("--limit-rate", o.rate, "bytes a second")->transform(size_value);
-    app.add_option("--window", o.desk.window, "bytes received before they are written, 64K")
+    app.add_option("--window", o.desk.window, "bytes received before they are written, 258K")
         ->transform(size_value);
     app.add_option("--chunk", o.desk.chunk, "bytes written at a time, 2K")->transform(size_value);
     app.add_option("--flash-size", o.desk.flash_size, "room for each file, 64M")
@@ -563,7 +563,8 @@ options parse(int argc, char** argv) {
     try {
         app.parse(argc, argv);
         if (segment_size == 0)
-            segment_size = std::max<std::uint64_t>(o.desk.chunk, o.desk.window / o.lanes);
+            segment_size = std::max(
+                o.desk.chunk, (o.desk.window - std::min(o.desk.window, o.desk.chunk)) / o.lanes);
         if (segments.empty()) {
             o.plan.is = cleave::fixed_size{segment_size};
         } else {

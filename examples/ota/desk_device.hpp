@@ -163,9 +163,10 @@ static_assert(cleave::flash<file_flash>);
 struct desk_settings {
     std::filesystem::path directory = "device";
     std::string factory_version = "1.0";
-    /// What is received before it is written, and bytes written at a time.
-    std::size_t window = 64 * 1024;
+    /// Bytes written at a time, and what is received before: 64 KiB for each of four connections,
+    /// less than which none of them takes, and a chunk.
     std::size_t chunk = 2048;
+    std::size_t window = 4 * 64 * 1024 + chunk;
     std::uint64_t flash_size = 64U << 20U; // of each file's region
     std::chrono::microseconds program_time{0};
     /// Where the power goes: the name of a stage, "install" or "confirm" for in the middle of them,

@@ -119,8 +119,7 @@ auto policies() {
     patient.tries = patient.first_tries = 12;
     patient.longest = 5s;
     return cleave::policies<>{}
-        .with_lanes(cleave::fixed_lanes{4})
-        .with_plan(cleave::fixed_size{2048}) // what all lanes hold must fit into the buffer
+        .with_lanes(cleave::fixed_lanes{4}) // as far as the buffer has room for them
         .with_renewal(patient)
         .with_pace(cleave::token_bucket{1'000'000})
         .with_connector(cleave::tls_connector{{.ca_file = "/etc/ca.pem"}});
