@@ -3,7 +3,7 @@
 #
 # Runs all benches on a Debian 12 that may have nothing yet:
 #
-#     sh bench/run.sh [--short] [download|shaped|ahead|ordered|micro|footprint]...
+#     sh bench/run.sh [--short] [download|shaped|ahead|ordered|ota|micro|footprint]...
 #
 # Installs the packages that are missing, builds the preset `bench`, and writes tables and pictures
 # into bench/results. All benches unless some are named. It takes an hour or two, in which the
@@ -20,13 +20,16 @@ if [ "${1-}" = --short ]; then
     shift
 fi
 if [ $# = 0 ]; then
-    set -- download shaped ahead ordered micro
+    set -- download shaped ahead ordered ota micro
     $short || set -- "$@" footprint
 fi
 for name; do
     case $name in
-        download | shaped | ahead | ordered | micro | footprint) ;;
-        *) echo "usage: run.sh [--short] [download|shaped|ahead|ordered|micro|footprint]..." >&2; exit 2 ;;
+        download | shaped | ahead | ordered | ota | micro | footprint) ;;
+        *)
+            echo "usage: run.sh [--short] [download|shaped|ahead|ordered|ota|micro|footprint]..." >&2
+            exit 2
+            ;;
     esac
 done
 
@@ -51,6 +54,7 @@ if $short; then
     download="--size 64M --runs 3 --counts 1"
     shaped="--runs 1"
     ordered="--runs 1"
+    ota="--runs 1 --seconds 2"
     micro="--benchmark_min_time=0.01"
     footprint=
 else
@@ -58,6 +62,7 @@ else
     download=
     shaped="--runs 9"
     ordered="--runs 9"
+    ota="--runs 3 --seconds 20"
     micro="--benchmark_repetitions=10 --benchmark_enable_random_interleaving=true
         --benchmark_report_aggregates_only=true"
     footprint=--exact
@@ -130,6 +135,21 @@ run_ahead() {
 run_ordered() {
     # shellcheck disable=SC2086
     $bin/bench_ordered $ordered --markdown
+}
+
+# And how large a program is that updates a device by plain TCP (bench/footprint/update_plain.cpp).
+run_ota() {
+    # shellcheck disable=SC2086
+    $bin/bench_ota $ota --markdown || return 1
+    printf '\nThe core of an agent by plain TCP, stripped; the C++ library and libcrypto are shared:\n\n'
+    printf '| %s, with | KiB |\n|---|---:|\n' "$(g++ --version | head -n 1)"
+    program=build/bench/update_plain
+    for flags in -O2 -Os "-Os -flto=auto"; do
+        # shellcheck disable=SC2086
+        g++ -std=c++20 $flags -DNDEBUG -DASIO_STANDALONE -DASIO_NO_DEPRECATED -Iinclude -s \
+            bench/footprint/update_plain.cpp -o $program -lcrypto -pthread || return 1
+        printf '| `%s` | %s |\n' "$flags" $(($(wc -c <$program) / 1024))
+    done
 }
 
 # A table of what Google Benchmark says as CSV: the median where there are several runs. Counters
@@ -260,6 +280,7 @@ for name; do
         shaped) say shaped "How near to ideal" run_shaped ;;
         ahead) say ahead "Asking ahead" run_ahead ;;
         ordered) say ordered "Handing on in order" run_ordered ;;
+        ota) say ota "A device that updates itself" run_ota ;;
         micro) say micro "Small parts" run_micro ;;
         footprint) say footprint "Footprint" run_footprint ;;
     esac
