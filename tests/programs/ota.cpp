@@ -126,6 +126,8 @@ TEST_CASE("links that expire half-way are renewed, and no byte is lost") {
     check_success(desk, agent);
     CHECK(count(desk.platform().out(), "403 Forbidden: the link has expired") >= 2);
     CHECK(count(desk.platform().out(), "with fresh links") >= 2);
+    // All of its connections had work.
+    CHECK(contains(agent.out, " 4 connections"));
 }
 
 TEST_CASE("a broker or a server that is gone for five seconds delays an update, and no more") {
