@@ -413,7 +413,7 @@ bool compare_memory(options const& o) {
     std::string const digest = digest_of(memory_size);
     std::printf(
         "\n10 MB into chunks of 2 KiB, from a server that is as fast as it is asked to be: the "
-        "most memory\nin RAM (VmHWM); what is more than idle has the window in it, and a block "
+        "most\nmemory in RAM (VmHWM); what is more than idle has the window in it, and a block "
         "of flash (64 KiB)\n\n");
     table const t{o.markdown,
                   {{"device", -16},
