@@ -9,6 +9,7 @@
 #include <support/catch.hpp>
 #include <support/trouble_page.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
