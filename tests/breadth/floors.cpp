@@ -48,7 +48,6 @@ int main() {
     cleave::on_progress{std::chrono::seconds{1}, [&](cleave::progress const&) { ++seen; }}.on(
         cleave::progress{});
     std::string text;
-    cleave::log_lines{[&](std::string_view line) { text += line; }}.on(
-        cleave::download_paused{});
+    cleave::log_lines{[&](std::string_view line) { text += line; }}.on(cleave::download_paused{});
     return seen == 1 && !text.empty() ? 0 : 7;
 }

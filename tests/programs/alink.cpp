@@ -60,9 +60,12 @@ TEST_CASE("a task of one file is read as a platform writes it") {
 }
 
 TEST_CASE("a task of several files, and one over MQTT, come back as they were written") {
-    upgrade_task t{.version = "2.0", .module = "m", .sign_method = "SHA256", .files = {}, .stream = {}};
-    t.files.push_back({.name = "a", .url = "https://a/", .size = 1, .sign = "aa", .stream_file = 1});
-    t.files.push_back({.name = "b", .url = "https://b/", .size = 2, .sign = "bb", .stream_file = 2});
+    upgrade_task t{
+        .version = "2.0", .module = "m", .sign_method = "SHA256", .files = {}, .stream = {}};
+    t.files.push_back(
+        {.name = "a", .url = "https://a/", .size = 1, .sign = "aa", .stream_file = 1});
+    t.files.push_back(
+        {.name = "b", .url = "https://b/", .size = 2, .sign = "bb", .stream_file = 2});
     bool const over_mqtt = GENERATE(false, true);
     bool const one = GENERATE(false, true);
     if (over_mqtt) t.stream = 1397345;
@@ -97,8 +100,8 @@ TEST_CASE("reports and asks come back as they were written") {
     auto const f = read_firmware_ask(write(firmware_ask{"12", "m"}));
     CHECK(f.id == "12");
     CHECK(f.module == "m");
-    auto const b = read_block_ask(write(
-        block_ask{.id = "3", .stream = 4, .file = 5, .offset = 1ULL << 33U, .size = 256}));
+    auto const b = read_block_ask(
+        write(block_ask{.id = "3", .stream = 4, .file = 5, .offset = 1ULL << 33U, .size = 256}));
     CHECK(b.id == "3");
     CHECK(b.stream == 4);
     CHECK(b.file == 5);
@@ -111,21 +114,21 @@ TEST_CASE("what a server has said need not be UTF-8 to be passed on") {
 }
 
 TEST_CASE("what is not as agreed is refused") {
-    auto const task = GENERATE(as<std::string>{}, "", "{", "[]", "12", "{}", R"({"code":"1000"})",
-                               R"({"code":"1001","data":{"version":"1"}})",
-                               R"({"code":"1000","data":[]})",
-                               R"({"code":"1000","data":{"version":"2"}})",
-                               R"({"code":"1000","data":{"version":{},"size":1,"sign":"a","url":"u"}})",
-                               R"({"code":"1000","data":{"version":"2","size":-1,"sign":"a","url":"u"}})",
-                               R"({"code":"1000","data":{"version":"2","size":1.5,"sign":"a","url":"u"}})",
-                               R"({"code":"1000","data":{"version":"2","size":"1","sign":"a","url":"u"}})",
-                               R"({"code":"1000","data":{"version":"2","size":1,"url":"u"}})",
-                               R"({"code":"1000","data":{"version":"2","size":1,"sign":"a"}})",
-                               R"({"code":"1000","data":{"version":"2","files":[]}})",
-                               R"({"code":"1000","data":{"version":"2","files":[1]}})",
-                               R"({"code":"1000","data":{"version":"2","isDiff":1,"size":1,"sign":"a","url":"u"}})",
-                               R"({"code":"1000","data":{"version":"2","dProtocol":"mqtt","size":1,"sign":"a"}})",
-                               "{\"code\":\"1000\",\"data\":{\"version\":\"\xff\"}}");
+    auto const task = GENERATE(
+        as<std::string>{}, "", "{", "[]", "12", "{}", R"({"code":"1000"})",
+        R"({"code":"1001","data":{"version":"1"}})", R"({"code":"1000","data":[]})",
+        R"({"code":"1000","data":{"version":"2"}})",
+        R"({"code":"1000","data":{"version":{},"size":1,"sign":"a","url":"u"}})",
+        R"({"code":"1000","data":{"version":"2","size":-1,"sign":"a","url":"u"}})",
+        R"({"code":"1000","data":{"version":"2","size":1.5,"sign":"a","url":"u"}})",
+        R"({"code":"1000","data":{"version":"2","size":"1","sign":"a","url":"u"}})",
+        R"({"code":"1000","data":{"version":"2","size":1,"url":"u"}})",
+        R"({"code":"1000","data":{"version":"2","size":1,"sign":"a"}})",
+        R"({"code":"1000","data":{"version":"2","files":[]}})",
+        R"({"code":"1000","data":{"version":"2","files":[1]}})",
+        R"({"code":"1000","data":{"version":"2","isDiff":1,"size":1,"sign":"a","url":"u"}})",
+        R"({"code":"1000","data":{"version":"2","dProtocol":"mqtt","size":1,"sign":"a"}})",
+        "{\"code\":\"1000\",\"data\":{\"version\":\"\xff\"}}");
     CAPTURE(task);
     CHECK_THROWS_AS(read_upgrade(task), bad_message);
     CHECK_THROWS_AS(read_version_report("{}"), bad_message);

@@ -101,7 +101,9 @@ struct line {
                 // Late, and behind one that was asked for later.
                 for (auto const& late : std::exchange(held, {})) deliver(late);
             },
-            [&](std::error_code ec, mqtt_download_report r) { ended = outcome{ec, std::move(r)}; });
+            [&](std::error_code ec, mqtt_download_report r) {
+                ended = outcome{ec, std::move(r)};
+            });
         context.run();
         REQUIRE(ended);
         return *std::move(ended);
@@ -116,7 +118,8 @@ struct line {
         r.offset = bytes.first;
         r.bytes = std::span{file}.subspan(bytes.first, bytes.size());
         auto payload = write(r);
-        if (damaged) payload[payload.size() - 3] = static_cast<char>(payload[payload.size() - 3] ^ 1);
+        if (damaged)
+            payload[payload.size() - 3] = static_cast<char>(payload[payload.size() - 3] ^ 1);
         return payload;
     }
 };
@@ -129,8 +132,9 @@ TEST_CASE("a block that is lost or damaged is asked for again, and one too many 
     l.damages = [](std::size_t n) { return n % 11 == 0; };
     l.holds_back = [](std::size_t n) { return n % 13 == 0; };
     std::vector<std::byte> to;
-    auto const [ec, report] = l.run(cleave::fixed_size{3000}, cleave::memory_sink{to},
-                                    sha256_of(l.file), {.block = 1024, .lanes = 3, .patience = 5ms});
+    auto const [ec, report] =
+        l.run(cleave::fixed_size{3000}, cleave::memory_sink{to}, sha256_of(l.file),
+              {.block = 1024, .lanes = 3, .patience = 5ms});
     CHECK_FALSE(ec);
     CHECK(to == l.file);
     CHECK(report.digest_verified);
@@ -189,8 +193,7 @@ TEST_CASE("a wrong digest is a failure, whatever the checksums of the blocks say
     auto other = l.file;
     other[4999] ^= std::byte{1};
     std::vector<std::byte> to;
-    auto const [ec, report] =
-        l.run(cleave::guided{}, cleave::memory_sink{to}, sha256_of(other));
+    auto const [ec, report] = l.run(cleave::guided{}, cleave::memory_sink{to}, sha256_of(other));
     CHECK(ec == cleave::error::digest_mismatch);
     CHECK_FALSE(report.digest_verified);
 }
@@ -199,16 +202,15 @@ TEST_CASE("what cannot go well is refused before anything is asked for") {
     line l{some_bytes(5000)};
     std::vector<std::byte> to;
     SECTION("segments that overlap") {
-        auto const [ec, report] =
-            l.run(cleave::listed_segments{{0, 1024}, {1024, 4999}}, cleave::memory_sink{to},
-                  cleave::no_verification{});
+        auto const [ec, report] = l.run(cleave::listed_segments{{0, 1024}, {1024, 4999}},
+                                        cleave::memory_sink{to}, cleave::no_verification{});
         CHECK(ec == cleave::error::segments_overlap);
         CHECK(report.failed->message().find("overlap at byte 1024; use [1025,4999]") !=
               std::string::npos);
     }
     SECTION("segments for another size") {
-        auto const [ec, report] = l.run(cleave::listed_segments{{0, 1024}},
-                                        cleave::memory_sink{to}, cleave::no_verification{});
+        auto const [ec, report] = l.run(cleave::listed_segments{{0, 1024}}, cleave::memory_sink{to},
+                                        cleave::no_verification{});
         CHECK(ec == cleave::error::segments_do_not_match_size);
     }
     SECTION("a digest that is none") {
@@ -218,8 +220,8 @@ TEST_CASE("what cannot go well is refused before anything is asked for") {
     }
     SECTION("memory that is too small") {
         std::vector<std::byte> small(10);
-        auto const [ec, report] =
-            l.run(cleave::guided{}, cleave::memory_sink{std::span{small}}, cleave::no_verification{});
+        auto const [ec, report] = l.run(cleave::guided{}, cleave::memory_sink{std::span{small}},
+                                        cleave::no_verification{});
         CHECK(ec == cleave::error::sink_too_small);
     }
     CHECK(l.asked.empty());
@@ -229,9 +231,9 @@ TEST_CASE("a block that never comes ends it after so many tries") {
     line l{some_bytes(5000)};
     l.replies = [](std::size_t n) { return n <= 2 ? 1 : 0; };
     std::vector<std::byte> to;
-    auto const [ec, report] = l.run(cleave::guided{}, cleave::memory_sink{to},
-                                    cleave::no_verification{},
-                                    {.block = 1000, .lanes = 1, .patience = 1ms, .tries = 4});
+    auto const [ec, report] =
+        l.run(cleave::guided{}, cleave::memory_sink{to}, cleave::no_verification{},
+              {.block = 1000, .lanes = 1, .patience = 1ms, .tries = 4});
     CHECK(ec == cleave::error::stalled);
     CHECK(report.failed->detail == "the block [2000,2999] was asked for 4 times");
     CHECK(l.asked.size() == 2 + 4);
@@ -242,14 +244,14 @@ TEST_CASE("the platform's no, and another file than was told, end it at once") {
     std::vector<std::byte> to;
     SECTION("404") {
         l.code = 404;
-        auto const [ec, report] =
-            l.run(cleave::guided{}, cleave::memory_sink{to}, cleave::no_verification{}, {.lanes = 1});
+        auto const [ec, report] = l.run(cleave::guided{}, cleave::memory_sink{to},
+                                        cleave::no_verification{}, {.lanes = 1});
         CHECK(ec == cleave::error::not_found);
     }
     SECTION("another size") {
         l.says_size = 5001;
-        auto const [ec, report] =
-            l.run(cleave::guided{}, cleave::memory_sink{to}, cleave::no_verification{}, {.lanes = 1});
+        auto const [ec, report] = l.run(cleave::guided{}, cleave::memory_sink{to},
+                                        cleave::no_verification{}, {.lanes = 1});
         CHECK(ec == cleave::error::size_changed);
         CHECK(report.failed->detail == "the task says 5000 bytes, the file has 5001");
     }

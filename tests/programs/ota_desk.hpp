@@ -32,7 +32,7 @@ struct ota_desk_options {
 };
 
 class ota_desk {
-public:
+  public:
     explicit ota_desk(ota_desk_options o = {}) : options_{o} {
         std::filesystem::create_directories(dir_ / "www");
         write_file(dir_ / "ca.pem", test_authority().pem());
@@ -101,14 +101,9 @@ public:
 
     // With --once, as all that a test has an end for.
     std::vector<std::string> agent_command(std::vector<std::string> more = {}) const {
-        std::vector<std::string> args{CLEAVE_BIN_DIR "/ota-agent",
-                                      "--port",
-                                      std::to_string(mqtt_port_),
-                                      "--ca",
-                                      (dir_ / "ca.pem").string(),
-                                      "--dir",
-                                      device().string(),
-                                      "--once"};
+        std::vector<std::string> args{
+            CLEAVE_BIN_DIR "/ota-agent", "--port", std::to_string(mqtt_port_), "--ca",
+            (dir_ / "ca.pem").string(),  "--dir",  device().string(),          "--once"};
         args.insert(args.end(), more.begin(), more.end());
         return args;
     }
@@ -128,7 +123,7 @@ public:
         return std::filesystem::exists(path) ? read_file(path) : std::string{};
     }
 
-private:
+  private:
     // Bounded by 10 seconds.
     static bool wait_until_listening(child& program, std::uint16_t port) {
         for (int i = 0; i < 1000 && program.running(); ++i) {
