@@ -52,7 +52,8 @@ def faults(page):
         elif anchor and to.suffix == ".md" and anchor not in anchors(to):
             yield f"links to {target}, but there is no such heading"
         elif to.suffix == ".cpp" and ROOT / "tests" in to.parents and re.fullmatch("`.*`", label):
-            if label.strip("`") not in test_cases(to):
+            name = label.strip("`")
+            if not path.endswith(name) and name not in test_cases(to):
                 yield f"names the test case {label}, which is not in {path}"
     for code in CODE.findall(text):
         for name in code.split():
