@@ -421,7 +421,7 @@ try_s390x() {
     cxx=s390x-linux-gnu-g++
     run="qemu-s390x"
     libs="-static -pthread"
-    flags="-std=c++20 -O0 $strict $library -isystem $(shared_headers) -Iinclude"
+    flags="-std=c++20 -O1 $strict $library -isystem $(shared_headers) -Iinclude"
     loopback
     for first in native big; do
         mkdir -p "$out/$first"
