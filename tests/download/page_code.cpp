@@ -184,21 +184,6 @@ TEST_CASE("a download without a second thread") {
     CHECK(read_file(path) == o.bytes);
 }
 
-TEST_CASE("a download on the threads of a pool") {
-    object const o = object::random(300'000, 97);
-    fault_server server{honest(o)};
-    std::string const url = server.url("/r");
-    temp_dir const dir;
-    std::string const path = (dir / "model.bin").string();
-    asio::thread_pool pool{4};
-    std::future<cleave::report> done = cleave::async_download(
-        pool.get_executor(), url, cleave::file_sink{path},
-        cleave::policies<>{}.with_background(cleave::side_by_side{}), asio::use_future);
-    CHECK(done.get().bytes == o.bytes.size());
-    CHECK(read_file(path) == o.bytes);
-    pool.join();
-}
-
 // --- allocators.md -------------------------------------------------------------------------------
 
 namespace {
@@ -331,4 +316,19 @@ TEST_CASE("several downloads on several threads share a rate, and are steered fr
     steer[0].resume();
     for (auto& one : all) CHECK(one.get().bytes == o.bytes.size());
     for (auto const& memory : into) CHECK(text(memory) == o.bytes);
+}
+
+TEST_CASE("a download on the threads of a pool") {
+    object const o = object::random(300'000, 97);
+    fault_server server{honest(o)};
+    std::string const url = server.url("/r");
+    temp_dir const dir;
+    std::string const path = (dir / "model.bin").string();
+    asio::thread_pool pool{4};
+    std::future<cleave::report> done = cleave::async_download(
+        pool.get_executor(), url, cleave::file_sink{path},
+        cleave::policies<>{}.with_background(cleave::side_by_side{}), asio::use_future);
+    CHECK(done.get().bytes == o.bytes.size());
+    CHECK(read_file(path) == o.bytes);
+    pool.join();
 }
