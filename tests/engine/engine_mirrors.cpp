@@ -1154,3 +1154,35 @@ TEST_CASE("whatever other mirrors do, the sound one's bytes are had, or a failur
 TEST_CASE("whatever other mirrors do, and more of it", "[.heavy]") {
     among_mirrors(40'000, 100'000);
 }
+
+TEST_CASE("a wrong piece without ranges, where some was handed on, is had from another mirror") {
+    auto what = cleave::request{"http://h/x"}.with_mirror("http://g/x");
+    script s{even_split{1}, 1,
+             {.windows = {.grant = 50, .opening = 50},
+              .verifier = {.parts = {.size = 50, .count = 4}},
+              .sink = {.window = 100, .chunk = 50}},
+             what};
+    s.start();
+    s.connected(0);
+    s.reply(0, whole(200));
+    s.done(job::open);
+    s.got(0, 50);
+    CHECK(s.done(job::hash_piece).find("deliver 0-49") != std::string::npos);
+    s.done(job::deliver);
+    s.got(0, 50);
+    REQUIRE(s.running == job::hash_piece);
+    CHECK(s.job_bytes == segment{50, 99});
+    // It is not looked at again and again: the other one is asked.
+    std::string const after = s.done(job::hash_piece, wrong_digest);
+    CHECK(after.find("close 0") != std::string::npos);
+    CHECK(after.find("connect 0") != std::string::npos);
+    CHECK(after.find("hash_piece") == std::string::npos);
+    REQUIRE(s.observer.dropped.size() == 1);
+    CHECK(s.observer.dropped[0].mirror == 0);
+    CHECK(s.engine.target_of(0).to_string() == "http://g/x");
+    CHECK(s.engine.report().bytes == 50);
+    s.connected(0);
+    CHECK(s.reply(0, whole(200)) == "receive 0 50-99 first skip 50");
+    s.got(0, 50);
+    CHECK(s.done(job::hash_piece).find("deliver 50-99") != std::string::npos);
+}

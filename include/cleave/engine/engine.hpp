@@ -1198,19 +1198,23 @@ class engine {
         report_.one_stream = true;
         set_all_aside();
         ranged_ = false;
-        std::uint64_t const proven = ledger_.proven_frontier();
-        std::uint64_t const there = ledger_.frontier();
-        report_.bytes_twice += report_.bytes - there;
-        report_.bytes = there;
+        keep_first(ledger_.frontier());
+        start_over(std::nullopt);
+        if (!ended_) connect(opener);
+    }
+    // Of what is in place, these bytes; no lane holds any.
+    void keep_first(std::uint64_t bytes) {
+        report_.bytes_twice += report_.bytes - bytes;
+        report_.bytes = bytes;
+        std::uint64_t const proven = std::min(ledger_.proven_frontier(), bytes);
         ledger_.reset(wanted_);
         suspects_.clear();
-        if (auto const prefix = segment::of(wanted_.first, there)) {
+        if (auto const prefix = segment::of(wanted_.first, bytes)) {
             ledger_.take(*prefix);
             ledger_.commit(*prefix);
         }
         if (auto const prefix = segment::of(wanted_.first, proven)) ledger_.prove(*prefix);
-        start_over(std::nullopt);
-        if (!ended_) connect(opener);
+        if (!ledger_.owed().empty()) mirrors_.forget(ledger_.owed().front());
     }
 
     // The object is another one now. If that goes on, one connection is less likely to see two of
@@ -2327,7 +2331,12 @@ class engine {
             auto const by = mirrors_.size() > 1 ? mirrors_.bringer_of(proving_) : std::nullopt;
             bool const blamed = by && joins() && mirrors_.other_than(*by);
             if (!ranged_) {
-                if (by && give_up_mirror(*by, wrong)) return;
+                if (by && give_up_mirror(*by, wrong)) {
+                    // What has been handed on stays; another brings the rest.
+                    if (ended_ || !handed_on()) return;
+                    set_all_aside();
+                    return keep_first(ledger_.proven_frontier());
+                }
                 return fail(
                     failure::of(error::digest_mismatch, phase::verify,
                                 which + ", and the server sends no ranges to get it again"));
