@@ -1157,7 +1157,8 @@ TEST_CASE("whatever other mirrors do, and more of it", "[.heavy]") {
 
 TEST_CASE("a wrong piece without ranges, where some was handed on, is had from another mirror") {
     auto what = cleave::request{"http://h/x"}.with_mirror("http://g/x");
-    script s{even_split{1}, 1,
+    script s{even_split{1},
+             1,
              {.windows = {.grant = 50, .opening = 50},
               .verifier = {.parts = {.size = 50, .count = 4}},
               .sink = {.window = 100, .chunk = 50}},
