@@ -444,7 +444,8 @@ try_s390x() {
     done
     cmp "$out/native/record" "$out/big/record"
     did "journals there and back, records the same"
-    tests -- base http engine journal
+    # As on ARM, GCC sees things in strings that are not there.
+    tests -Wno-array-bounds -Wno-stringop-overflow -- base http engine journal
 }
 
 # The floors that do no I/O, for Windows, under Wine.
