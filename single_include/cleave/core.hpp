@@ -9516,7 +9516,7 @@ class engine {
         for (lane_id i = 0; i != lanes_.size(); ++i) {
             lane const& l = lanes_[i];
             if (l.ahead.empty() || !l.left) continue;
-            auto held = what_is_held(i, typical, l.is != lane::state::admitted);
+            auto const held = what_is_held(i, typical, l.is != lane::state::admitted);
             if (!held) continue;
             auto const before =
                 static_cast<double>(bytes_held(l) - l.left->size() - l.ahead.back().size());

@@ -113,6 +113,7 @@ struct lane_io {
     // Its own where lanes run side by side; else one serves them all.
     splicer pipe;
     std::unique_ptr<std::byte[]> sum_buffer;
+    std::shared_ptr<standby_memory> standby; ///< for what comes back from filling a grant
 };
 
 // Where there is nobody else who might hold it.
@@ -721,20 +722,23 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     // On whichever thread is free, while the strand has the lane wait.
     void fill_apart(lane_id id) {
         lane_type& l = lanes_[id];
-        l.waiting = true;
-        ++outstanding_;
-        asio::post(executor_, [self = this->shared_from_this(), id, epoch = l.epoch,
-                               grant = l.grants]() mutable {
+        if (!l.standby) l.standby = std::make_shared<standby_memory>();
+        asio::post(executor_, [self = this->shared_from_this(), memory = l.standby, id,
+                               epoch = l.epoch, grant = l.grants]() mutable {
             auto stopped = self->fill_until_stopped(id, epoch, grant);
             // The last owner must not be the thread that runs this.
             auto strand = self->strand_;
-            asio::post(strand, [self = std::move(self), id, epoch, grant,
-                                stopped = std::move(stopped)]() mutable {
+            auto back = [self = std::move(self), id, epoch, grant,
+                         stopped = std::move(stopped)]() mutable {
                 --self->outstanding_;
                 if (epoch == self->lanes_[id].epoch) self->filled(id, grant, std::move(stopped));
                 self->complete_when_quiet();
-            });
+            };
+            // Nobody could catch what is thrown here.
+            asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
         });
+        l.waiting = true;
+        ++outstanding_;
     }
     // Nothing where the grant, or the connection, has been taken away.
     [[nodiscard]] std::optional<stop> fill_until_stopped(lane_id id, std::uint64_t epoch,
