@@ -42,6 +42,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "chosen_plan.hpp"
 #include "metalink.hpp"
 
 namespace {
@@ -50,28 +51,8 @@ using namespace std::chrono_literals;
 
 // --- Policies that are chosen when the program runs ----------------------------------------------
 
-// A planner that is one of four. Whatever it holds, async_download is compiled only once.
-struct chosen_plan {
-    std::variant<cleave::guided, cleave::fixed_size, cleave::even_split, cleave::listed_segments>
-        is;
-
-    cleave::segment next(cleave::segment gap, cleave::plan_state const& s) const noexcept {
-        return std::visit([&](auto const& p) { return p.next(gap, s); }, is);
-    }
-    std::uint64_t opening() const noexcept {
-        auto const of = [](auto const& p) { return cleave::plan_opening(p); };
-        return std::visit(of, is).value_or(cleave::engine_windows{}.opening);
-    }
-    std::uint64_t at_most() const noexcept {
-        return std::visit([](auto const& p) { return cleave::plan_at_most(p); }, is);
-    }
-    std::optional<cleave::plan_fault> fault() const noexcept {
-        return std::visit([](auto const& p) { return cleave::find_plan_fault(p); }, is);
-    }
-    std::optional<cleave::plan_fault> fault(cleave::segment wanted) const noexcept {
-        return std::visit([&](auto const& p) { return cleave::find_plan_fault(p, wanted); }, is);
-    }
-};
+using chosen_plan = example::chosen_plan<cleave::guided, cleave::fixed_size, cleave::even_split,
+                                         cleave::listed_segments>;
 static_assert(cleave::range_planner<chosen_plan>);
 
 // As many lanes as the server is good for, or a number.

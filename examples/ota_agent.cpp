@@ -24,7 +24,6 @@
 #include <string>
 #include <system_error>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <unistd.h>
@@ -38,6 +37,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "chosen_plan.hpp"
 #include "ota/alink.hpp"
 #include "ota/desk_device.hpp"
 #include "ota/mqtt_download.hpp"
@@ -51,26 +51,7 @@ using namespace example;
 
 // --- How to download -----------------------------------------------------------------------------
 
-// A planner that is chosen when the program runs.
-struct chosen_plan {
-    std::variant<cleave::fixed_size, cleave::listed_segments> is;
-
-    cleave::segment next(cleave::segment gap, cleave::plan_state const& s) const noexcept {
-        return std::visit([&](auto const& p) { return p.next(gap, s); }, is);
-    }
-    std::uint64_t opening() const noexcept {
-        return std::visit([](auto const& p) { return p.opening(); }, is);
-    }
-    std::uint64_t at_most() const noexcept {
-        return std::visit([](auto const& p) { return cleave::plan_at_most(p); }, is);
-    }
-    std::optional<cleave::plan_fault> fault() const noexcept {
-        return std::visit([](auto const& p) { return cleave::find_plan_fault(p); }, is);
-    }
-    std::optional<cleave::plan_fault> fault(cleave::segment wanted) const noexcept {
-        return std::visit([&](auto const& p) { return cleave::find_plan_fault(p, wanted); }, is);
-    }
-};
+using chosen_plan = example::chosen_plan<cleave::fixed_size, cleave::listed_segments>;
 static_assert(cleave::range_planner<chosen_plan>);
 
 struct options {
