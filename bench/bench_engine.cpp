@@ -97,6 +97,23 @@ class world {
         bool last = false;
         cleave::job work = cleave::job::open;
     };
+    // What a lane has asked for and has no head of yet, in order; takes no memory while it goes.
+    class requests {
+      public:
+        void add(segment s) {
+            if (last_ - first_ == all_.size()) std::abort();
+            all_[last_++ % all_.size()] = s;
+        }
+        segment next() {
+            if (first_ == last_) std::abort();
+            return all_[first_++ % all_.size()];
+        }
+
+      private:
+        std::array<segment, 32> all_{};
+        std::size_t first_ = 0;
+        std::size_t last_ = 0;
+    };
 
     void tell(cleave::any_event const& e) {
         engine_.step(e, now_);
@@ -108,7 +125,7 @@ class world {
         due_[last_++ % due_.size()] = d;
     }
     void bring_head(lane_id id) {
-        segment const s = asked_[id];
+        segment const s = asked_[id].next();
         int const n = std::snprintf(
             text_.data(), text_.size(),
             "HTTP/1.1 206 Partial Content\r\nServer: nginx/1.22.1\r\n"
@@ -128,13 +145,16 @@ class world {
         later({.what = due::kind::connected, .lane = a.lane});
     }
     void perform(action::send const& a) {
+        // Several requests may go out together.
         constexpr std::string_view name = "Range: bytes=";
-        char const* const at = a.text.data() + a.text.find(name) + name.size();
-        char* end = nullptr;
-        std::uint64_t const first = std::strtoull(at, &end, 10);
-        std::uint64_t const last = std::strtoull(end + 1, nullptr, 10);
-        asked_[a.lane] = {first, std::min(last, object_size - 1)};
-        later({.what = due::kind::head, .lane = a.lane});
+        for (auto at = a.text.find(name); at != a.text.npos; at = a.text.find(name, at)) {
+            at += name.size();
+            char* end = nullptr;
+            std::uint64_t const first = std::strtoull(a.text.data() + at, &end, 10);
+            std::uint64_t const last = std::strtoull(end + 1, nullptr, 10);
+            asked_[a.lane].add({first, std::min(last, object_size - 1)});
+        }
+        if (!a.ahead) later({.what = due::kind::head, .lane = a.lane});
     }
     void perform(action::receive const& a) {
         later({.what = due::kind::grant, .lane = a.lane, .bytes = a.grant.size(), .last = a.last});
@@ -145,7 +165,10 @@ class world {
         else
             later({.what = due::kind::job, .work = a.what});
     }
-    void perform(action::read_head const&) { std::abort(); }
+    void perform(action::read_head const& a) {
+        if (!a.next) std::abort(); // heads come whole
+        later({.what = due::kind::head, .lane = a.lane});
+    }
     void perform(action::revoke const&) { std::abort(); }
     void perform(action::close const&) { std::abort(); }
     void perform(action::refresh const&) { std::abort(); }
@@ -156,7 +179,7 @@ class world {
     cleave::engine<Planner, cleave::fixed_lanes, cleave::give_up, cleave::no_verification, Pacer,
                    cleave::silent>
         engine_;
-    std::vector<segment> asked_;
+    std::vector<requests> asked_; // over each lane
     std::vector<event::lane_window> windows_;
     std::vector<due> due_;
     std::size_t first_ = 0;
