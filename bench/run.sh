@@ -94,7 +94,7 @@ run_download() {
     printf '\n![processor time beside the floor](download.svg)\n'
 
     # The build lies on a disk, where the page cache and the file system have their say.
-    disk=$PWD/build/bench/on-disk
+    disk=build/bench/on-disk
     printf '\n## To a file on %s\n\n' "$(df --output=fstype build/bench | tail -n 1)"
     # shellcheck disable=SC2086
     $bin/bench_download $download --markdown --data $data --to "$disk" \
@@ -152,8 +152,9 @@ run_ota() {
     done
 }
 
-# A table of what Google Benchmark says as CSV: the median where there are several runs. Counters
-# of a program's own are further columns.
+# micro_table <names> <csv>: a table of what Google Benchmark says as CSV, in the order of the names:
+# the median where there are several runs, and how far they differ. Counters of a program's own are
+# further columns, those that begin with "per" as times.
 micro_table() {
     awk '
         function split_csv(line, to,   n, c, i, quoted) {
@@ -182,6 +183,10 @@ micro_table() {
             if (x >= 1e4) return sprintf("%.4g us", x / 1e3)
             return sprintf("%.4g ns", x)
         }
+        NR == FNR {
+            row[++rows] = $0
+            next
+        }
         /^name,/ {
             columns = split_csv($0, names)
             next
@@ -194,13 +199,13 @@ micro_table() {
                 kind = substr(name, RSTART + 1)
                 name = substr(name, 1, RSTART - 1)
             }
-            if (kind == "cv") { cv[name] = f[4]; next }
+            if (kind == "mean") { mean[name] = f[4]; next }
+            if (kind == "stddev") { deviation[name] = f[4]; next }
             if (kind == "BigO") {
                 growth[++grown] = sprintf("%s: %.3g ns times %s", name, f[4], f[5])
                 next
             }
             if (kind != "" && kind != "median") next
-            row[++rows] = name
             time[name] = as_time(f[4], f[5])
             for (i = 6; i <= columns; ++i) {
                 if (names[i] ~ /^(label|error_occurred|error_message)$/) continue
@@ -222,16 +227,19 @@ micro_table() {
             print under
             for (r = 1; r <= rows; ++r) {
                 name = row[r]
+                if (!(name in time)) continue
                 line = "| " name " | " time[name] " | " \
-                    (name in cv ? sprintf("%.1f", cv[name] * 100) : "") " |"
-                for (i = 6; i <= columns; ++i) if (i in used)
-                    line = line " " scaled(value[name, i]) " |"
+                    (mean[name] > 0 ? sprintf("%.1f", 100 * deviation[name] / mean[name]) : "") " |"
+                for (i = 6; i <= columns; ++i) if (i in used) {
+                    v = value[name, i]
+                    line = line " " (names[i] ~ /^per_/ && v != "" ? as_time(v, "s") : scaled(v)) " |"
+                }
                 print line
             }
             if (grown) print ""
             for (g = 1; g <= grown; ++g) print "- grows as " growth[g]
         }
-    '
+    ' "$@"
 }
 
 # For the picture: of a head, what others take to parse it beside what we take.
@@ -241,8 +249,16 @@ parse_ratios() {
         /^"parse\// && !/_(mean|stddev|cv)",/ {
             gsub(/"|_median/, "", $1)
             split($1, name, "/")
-            if (name[3] == "cleave") ours = $4
-            printf "%s\t%s\t%.4f\t%.4f\t%.4f\n", name[2], name[3], $4 / ours, $4 / ours, $4 / ours
+            head[++n] = name[2]
+            who[n] = name[3]
+            time[n] = $4
+            if (name[3] == "cleave") ours[name[2]] = $4
+        }
+        END {
+            for (i = 1; i <= n; ++i) {
+                ratio = sprintf("%.4f", time[i] / ours[head[i]])
+                printf "%s\t%s\t%s\t%s\t%s\n", head[i], who[i], ratio, ratio, ratio
+            }
         }'
 }
 
@@ -259,7 +275,8 @@ run_micro() {
             return 1
         }
         printf '## %s\n\n' "$program"
-        micro_table <$csv
+        $bin/$program --benchmark_list_tests >build/bench/$program.names
+        micro_table build/bench/$program.names $csv
         echo
         if [ $program = bench_head ]; then
             parse_ratios <$csv >build/bench/parse.tsv
