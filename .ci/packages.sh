@@ -4,13 +4,26 @@
 # To be read by scripts (". .ci/packages.sh"): installs the packages of a Debian that are missing,
 # and touches nothing when none is.
 #
-#     need_packages g++ cmake
+#     need_packages g++ cmake clang-format-14?
+#
+# One with a question mark is left out where this release of Debian does not have it.
 
 is_installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
+is_to_be_had() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
+
 install_missing() {
     missing=
-    for package; do is_installed "$package" || missing="$missing $package"; done
+    optional=
+    for package; do
+        case $package in
+            *\?) is_installed "${package%\?}" || optional="$optional ${package%\?}" ;;
+            *) is_installed "$package" || missing="$missing $package" ;;
+        esac
+    done
+    for package in $optional; do
+        ! is_to_be_had "$package" || missing="$missing $package"
+    done
     [ -n "$missing" ] || return 0
 
     echo "== Installing:$missing"
@@ -33,6 +46,13 @@ install_missing() {
         $as_root chmod +x $guard
     fi
     $as_root apt-get update -qq
+    # What is to be had may be known only now.
+    for package in $optional; do
+        case " $missing " in
+            *" $package "*) ;;
+            *) ! is_to_be_had "$package" || missing="$missing $package" ;;
+        esac
+    done
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $missing

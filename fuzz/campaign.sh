@@ -27,7 +27,7 @@ shift
 jobs=${FUZZ_JOBS:-1}
 
 . .ci/packages.sh
-need_packages clang libclang-rt-14-dev cmake ninja-build ccache libasio-dev libssl-dev \
+need_packages clang libclang-rt-dev cmake ninja-build ccache libasio-dev libssl-dev \
     libhttp-parser-dev libboost-dev
 
 # longest <target>: how long its inputs may be; nothing where there is no such target.

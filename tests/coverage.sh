@@ -16,7 +16,7 @@ cd "$(dirname "$0")/.."
 . .ci/packages.sh
 need_packages g++ cmake ninja-build ccache libasio-dev libssl-dev catch2 libcli11-dev \
     nlohmann-json3-dev libpugixml-dev nginx-light tinyproxy microsocks faketime openssl python3 curl \
-    ca-certificates procps strace clang libclang-rt-14-dev llvm
+    ca-certificates procps strace clang libclang-rt-dev llvm
 
 cmake --preset coverage
 cmake --build --preset coverage
