@@ -13536,19 +13536,6 @@ struct delivery_base {
     ~delivery_base() = default;
 };
 
-// The code for what a consumer threw. To be called while it is being handled.
-[[nodiscard]] inline std::error_code code_of_thrown() {
-    try {
-        throw;
-    } catch (std::system_error const& e) {
-        return e.code();
-    } catch (std::bad_alloc const&) {
-        return std::make_error_code(std::errc::not_enough_memory);
-    } catch (...) {
-        return std::make_error_code(std::errc::state_not_recoverable);
-    }
-}
-
 } // namespace detail
 
 /// What an asynchronous consumer is given with each chunk: to be called once, as `done(ec)`, when
@@ -13674,7 +13661,7 @@ class ordered_sink {
                 else
                     consumer_(bytes);
             } catch (...) {
-                ec = detail::code_of_thrown();
+                ec = detail::code_of_exception();
             }
             if (ec) return;
             consumed(bytes.size());
@@ -13711,7 +13698,7 @@ class ordered_sink {
                 try {
                     sink_.consumer_(bytes, chunk_done{*this});
                 } catch (...) {
-                    thrown_ = detail::code_of_thrown();
+                    thrown_ = detail::code_of_exception();
                 }
                 if (!came_second()) return;
                 settle();
@@ -13826,7 +13813,7 @@ class coroutine_consumer {
         try {
             std::rethrow_exception(thrown);
         } catch (...) {
-            return detail::code_of_thrown();
+            return detail::code_of_exception();
         }
     }
 

@@ -140,6 +140,8 @@ TEST_CASE("what a coroutine throws ends the delivery") {
         CHECK(calls == 2);
         CHECK(outcome([&] { throw std::system_error{broken}; }, late) == broken);
         CHECK(calls == 1);
+        CHECK(outcome([] { throw std::system_error{error_code{}}; }, late) ==
+              std::errc::state_not_recoverable);
         CHECK(outcome([] { throw std::bad_alloc{}; }, late) == std::errc::not_enough_memory);
         CHECK(outcome([] { throw std::runtime_error{"other"}; }, late) ==
               std::errc::state_not_recoverable);

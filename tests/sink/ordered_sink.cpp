@@ -506,6 +506,10 @@ TEMPLATE_TEST_CASE("what a consumer says or throws ends the delivery at once", "
     SECTION("an exception with a code") {
         CHECK(outcome([&](error_code&) { throw std::system_error{broken}; }) == broken);
     }
+    SECTION("an exception whose code says that all is well") {
+        CHECK(outcome([&](error_code&) { throw std::system_error{error_code{}}; }) ==
+              std::errc::state_not_recoverable);
+    }
     SECTION("an exception for want of memory") {
         CHECK(outcome([&](error_code&) { throw std::bad_alloc{}; }) ==
               std::errc::not_enough_memory);

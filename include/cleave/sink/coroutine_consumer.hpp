@@ -3,6 +3,7 @@
 // A coroutine as the consumer of an ordered_sink. Only where Asio has coroutines; empty elsewhere.
 #pragma once
 
+#include <cleave/base/exception.hpp>
 #include <cleave/sink/concept.hpp>
 #include <cleave/sink/ordered_sink.hpp>
 
@@ -45,7 +46,7 @@ class coroutine_consumer {
         try {
             std::rethrow_exception(thrown);
         } catch (...) {
-            return detail::code_of_thrown();
+            return detail::code_of_exception();
         }
     }
 

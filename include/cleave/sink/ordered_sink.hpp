@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cleave/base/error.hpp>
+#include <cleave/base/exception.hpp>
 #include <cleave/sink/concept.hpp>
 
 #include <algorithm>
@@ -13,7 +14,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -32,19 +32,6 @@ struct delivery_base {
   protected:
     ~delivery_base() = default;
 };
-
-// The code for what a consumer threw. To be called while it is being handled.
-[[nodiscard]] inline std::error_code code_of_thrown() {
-    try {
-        throw;
-    } catch (std::system_error const& e) {
-        return e.code();
-    } catch (std::bad_alloc const&) {
-        return std::make_error_code(std::errc::not_enough_memory);
-    } catch (...) {
-        return std::make_error_code(std::errc::state_not_recoverable);
-    }
-}
 
 } // namespace detail
 
@@ -171,7 +158,7 @@ class ordered_sink {
                 else
                     consumer_(bytes);
             } catch (...) {
-                ec = detail::code_of_thrown();
+                ec = detail::code_of_exception();
             }
             if (ec) return;
             consumed(bytes.size());
@@ -208,7 +195,7 @@ class ordered_sink {
                 try {
                     sink_.consumer_(bytes, chunk_done{*this});
                 } catch (...) {
-                    thrown_ = detail::code_of_thrown();
+                    thrown_ = detail::code_of_exception();
                 }
                 if (!came_second()) return;
                 settle();
