@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Counts what a program asks of the heap, by replacing the global operator new. To be included by
-// one source file of a program and no more, for the operators cannot be inline.
+// Counts what a program asks of the heap, by replacing the global operator new, and refuses it where
+// a test wants that. To be included by one source file of a program and no more, for the operators
+// cannot be inline.
 
 #pragma once
 
@@ -13,6 +14,8 @@ namespace cleave_test {
 
 /// Calls of operator new by this thread since the program began.
 inline thread_local std::size_t allocations = 0;
+/// Whether operator new has nothing for this thread.
+inline thread_local bool out_of_memory = false;
 
 /// How often `f` asked the heap for memory.
 template <class F>
@@ -22,11 +25,21 @@ template <class F>
     return allocations - before;
 }
 
+/// Calls `f`, for which there is no memory.
+template <class F>
+void without_memory(F&& f) {
+    struct lack {
+        lack() { out_of_memory = true; }
+        ~lack() { out_of_memory = false; }
+    } const here;
+    f();
+}
+
 namespace detail {
 
 [[gnu::noinline]] inline void* counted_or_null(std::size_t size) noexcept {
     ++allocations;
-    return std::malloc(size == 0 ? 1 : size);
+    return out_of_memory ? nullptr : std::malloc(size == 0 ? 1 : size);
 }
 [[gnu::noinline]] inline void* counted(std::size_t size) {
     if (void* const p = counted_or_null(size)) return p;
@@ -34,6 +47,7 @@ namespace detail {
 }
 [[gnu::noinline]] inline void* counted(std::size_t size, std::align_val_t align) {
     ++allocations;
+    if (out_of_memory) throw std::bad_alloc();
     auto const a = static_cast<std::size_t>(align);
     // aligned_alloc wants a multiple of the alignment.
     if (void* const p = std::aligned_alloc(a, (size + a) / a * a)) return p;

@@ -6,6 +6,7 @@
 
 #include <cleave/sink/ordered_sink.hpp>
 
+#include <laws/count_allocations.hpp>
 #include <laws/random.hpp>
 #include <laws/sink_laws.hpp>
 #include <support/catch.hpp>
@@ -655,6 +656,18 @@ TEST_CASE("a handler may be what only moves, and may let go of the sink") {
     });
     CHECK(told);
     CHECK(*sink == nullptr);
+}
+
+TEST_CASE("a delivery that there is no memory for ends with that, and nothing is handed on") {
+    std::array<std::byte, 10> storage{};
+    record got;
+    ordered_sink sink{storage, 10, at_once{got}};
+    CHECK_FALSE(bring(sink, 0, 10));
+    std::optional<error_code> told;
+    auto handler = [&told](error_code ec) { told = ec; };
+    cleave_test::without_memory([&] { sink.async_deliver(0, 10, handler); });
+    CHECK(told == std::make_error_code(std::errc::not_enough_memory));
+    CHECK(got.sizes.empty());
 }
 
 TEST_CASE("any number of chunks at once needs no stack") {

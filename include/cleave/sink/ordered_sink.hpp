@@ -171,8 +171,11 @@ class ordered_sink {
     void async_deliver(std::uint64_t offset, std::size_t n, Handler handler) {
         std::error_code ec;
         check_delivery(offset, n, ec);
-        // Owns itself until it calls the handler.
-        (new delivery<Handler>{*this, n, ec, std::move(handler)})->run();
+        // Owns itself until it calls the handler. Without memory for one the handler is still ours.
+        auto* const d = new (std::nothrow) delivery<Handler>{*this, n, ec, std::move(handler)};
+        if (d == nullptr)
+            return std::move(handler)(std::make_error_code(std::errc::not_enough_memory));
+        d->run();
     }
 
     void sync(std::uint64_t, std::error_code&) const noexcept {}
