@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <system_error>
 #include <utility>
@@ -45,9 +45,10 @@ class splicer {
     /// yet, `errc::not_supported` where it cannot be done, and nothing was taken from the socket.
     /// 0 without any error is the peer's end. With `file_error` what had been taken is lost.
     std::size_t move(int socket, int file, std::uint64_t offset, std::size_t n,
-                     std::error_code& socket_error, std::error_code& file_error) {
+                     std::error_code& socket_error, std::error_code& file_error) noexcept {
 #if defined(__linux__)
-        if (offset > max_offset - std::min<std::uint64_t>(n, max_offset)) {
+        constexpr auto most = detail::file_calls::max_size;
+        if (offset > most - std::min<std::uint64_t>(n, most)) {
             file_error = std::make_error_code(std::errc::file_too_large);
             return 0;
         }
@@ -67,7 +68,6 @@ class splicer {
 
   private:
 #if defined(__linux__)
-    static constexpr auto max_offset = detail::file_calls::max_size;
     // As much as anybody may have without being asked (/proc/sys/fs/pipe-max-size).
     static constexpr int pipe_size = 1 << 20;
 
@@ -101,7 +101,7 @@ class splicer {
         }
     }
 
-    void put(int file, std::uint64_t offset, std::size_t n, std::error_code& ec) {
+    void put(int file, std::uint64_t offset, std::size_t n, std::error_code& ec) noexcept {
         auto at = static_cast<loff_t>(offset);
         while (n != 0) {
             auto const put = ::splice(out_, nullptr, file, &at, n, SPLICE_F_MOVE);
@@ -121,17 +121,17 @@ class splicer {
         }
     }
 
-    void copy(int file, loff_t at, std::size_t n, std::error_code& ec) {
-        std::size_t const most = std::min<std::size_t>(n, 64 * 1024);
-        auto const buffer = std::make_unique_for_overwrite<std::byte[]>(most);
+    // Once at most, and what is in the pipe must not be left there for want of memory.
+    void copy(int file, loff_t at, std::size_t n, std::error_code& ec) noexcept {
+        std::array<std::byte, 4096> buffer;
         while (n != 0) {
-            auto const got = ::read(out_, buffer.get(), std::min(n, most));
+            auto const got = ::read(out_, buffer.data(), std::min(n, buffer.size()));
             if (got < 0 && errno == EINTR) continue;
             if (got <= 0) {
                 ec = got < 0 ? last_error() : std::make_error_code(std::errc::io_error);
                 return;
             }
-            std::span const bytes{buffer.get(), static_cast<std::size_t>(got)};
+            auto const bytes = std::span{buffer}.first(static_cast<std::size_t>(got));
             detail::file_calls::write_all(file, static_cast<std::uint64_t>(at), bytes, ec);
             if (ec) return;
             n -= bytes.size();
