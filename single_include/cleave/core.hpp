@@ -208,6 +208,7 @@ crc32c_by_processor(std::byte const* at, std::size_t n, std::uint32_t crc) noexc
 // and the causes by which callers and renewal rules sort errors without listing codes.
 // Knows no codes of the resolver, OpenSSL or the disk: whoever meets those classifies them.
 
+#include <cerrno>
 #include <string>
 #include <system_error>
 
@@ -776,6 +777,9 @@ class cause_category_type final : public std::error_category {
             return false;
         switch (static_cast<cause>(condition)) {
         case cause::storage:
+#if defined(EDQUOT)
+            if (code.value() == EDQUOT) return true; // which std::errc has no name for
+#endif
             return code == std::errc::no_space_on_device || code == std::errc::io_error ||
                    code == std::errc::file_too_large || code == std::errc::read_only_file_system;
         case cause::passing:
@@ -851,7 +855,6 @@ void call_onlooker(F&& f) noexcept {
 // One thing that went wrong: the code, what kind of cause it is, where it happened, and what the
 // server said with it. Renewal rules decide by it, the report keeps it.
 
-#include <cerrno>
 #include <chrono>
 #include <optional>
 #include <utility>

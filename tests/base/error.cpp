@@ -246,6 +246,7 @@ TEST_CASE("codes of the system have a cause where it does not depend on the plac
         {std::errc::io_error, cause::storage},
         {std::errc::file_too_large, cause::storage},
         {std::errc::read_only_file_system, cause::storage},
+        {static_cast<std::errc>(EDQUOT), cause::storage},
         {std::errc::connection_refused, cause::passing},
         {std::errc::connection_reset, cause::passing},
         {std::errc::broken_pipe, cause::passing},

@@ -5,6 +5,7 @@
 // Knows no codes of the resolver, OpenSSL or the disk: whoever meets those classifies them.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <system_error>
@@ -574,6 +575,9 @@ class cause_category_type final : public std::error_category {
             return false;
         switch (static_cast<cause>(condition)) {
         case cause::storage:
+#if defined(EDQUOT)
+            if (code.value() == EDQUOT) return true; // which std::errc has no name for
+#endif
             return code == std::errc::no_space_on_device || code == std::errc::io_error ||
                    code == std::errc::file_too_large || code == std::errc::read_only_file_system;
         case cause::passing:
