@@ -75,13 +75,15 @@ TEST_CASE("each event is counted where it belongs") {
         c.on(cleave::segment_asked{1, {10, 19}, false});
         CHECK(all(c) == "asked=3 hedges=1 ");
     }
-    SECTION("the object") {
+    SECTION("the object, of which no more may be wanted than a part") {
         cleave::identity known;
         c.on(cleave::object_known{known, true});
         CHECK(all(c) == "");
         known.size = 77;
         c.on(cleave::object_known{known, false});
-        CHECK(all(c) == "total=77 ");
+        CHECK(all(c) == "");
+        c.on(cleave::progress{10, 20, 1s, {}, 5, 2s});
+        CHECK(all(c) == "bytes=10 total=20 rate=5 ");
     }
     SECTION("failures") {
         using step = cleave::next_step;

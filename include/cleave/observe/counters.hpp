@@ -18,7 +18,7 @@ namespace cleave {
 struct counts {
     /// Bytes in place, as of the latest `progress`.
     std::atomic<std::uint64_t> bytes{0};
-    /// All of them; 0 until that is known.
+    /// All of them, as of the latest `progress`; 0 until that is known.
     std::atomic<std::uint64_t> total{0};
     /// Bytes a second, as of the latest `progress`; 0 when it has ended.
     std::atomic<std::uint64_t> rate{0};
@@ -76,7 +76,8 @@ class counters {
         ++counts_->asked;
         if (e.hedge) ++counts_->hedges;
     }
-    void on(object_known const& e) noexcept { counts_->total = e.identity.size.value_or(0); }
+    // Of its bytes only a part may be wanted.
+    void on(object_known const&) noexcept {}
     void on(attempt_failed const& e) noexcept {
         ++counts_->failed;
         switch (e.next) {
