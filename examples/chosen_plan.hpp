@@ -23,8 +23,8 @@ struct chosen_plan {
         auto const of = [](auto const& p) { return cleave::plan_opening(p); };
         return std::visit(of, is).value_or(cleave::engine_windows{}.opening);
     }
-    std::uint64_t at_most() const noexcept {
-        return std::visit([](auto const& p) { return cleave::plan_at_most(p); }, is);
+    std::uint64_t most_segments() const noexcept {
+        return std::visit([](auto const& p) { return cleave::plan_most_segments(p); }, is);
     }
     std::optional<cleave::plan_fault> fault() const noexcept {
         return std::visit([](auto const& p) { return cleave::find_plan_fault(p); }, is);

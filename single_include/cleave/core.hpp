@@ -3853,13 +3853,16 @@ struct plan_fault {
 
 /// A range planner `p`: a pure function from what is owed to the next segment.
 ///
-/// | expression       | meaning                                                               |
-/// |------------------|-----------------------------------------------------------------------|
-/// | `p.next(gap, s)` | the segment to ask for next, as `segment`; `noexcept`, `p` const      |
-/// | `p.opening()`    | optional: bytes to ask for before the size is known, `std::uint64_t`  |
-/// | `p.at_most()`    | optional: an upper bound of the number of segments, `std::uint64_t`   |
-/// | `p.fault()`      | optional: what is wrong whatever the size, `std::optional<plan_fault>`|
-/// | `p.fault(w)`     | optional: why `w`, all that is wanted, cannot be planned, likewise    |
+/// | expression          | meaning                                                            |
+/// |---------------------|--------------------------------------------------------------------|
+/// | `p.next(gap, s)`    | the segment to ask for next, as `segment`; `noexcept`, `p` const   |
+/// | `p.opening()`       | optional: bytes to ask for before the size is known,               |
+/// |                     | `std::uint64_t`                                                    |
+/// | `p.most_segments()` | optional: an upper bound of their number, `std::uint64_t`; no more |
+/// |                     | lanes than that connect before the size is known                   |
+/// | `p.fault()`         | optional: what is wrong whatever the size,                         |
+/// |                     | `std::optional<plan_fault>`                                        |
+/// | `p.fault(w)`        | optional: why `w`, all that is wanted, cannot be planned, likewise |
 ///
 /// Laws:
 /// 1. The answer lies within `gap`: `gap.contains(p.next(gap, s))`. Any other ends the download
@@ -3879,7 +3882,7 @@ concept range_planner = std::move_constructible<P> &&
                             { p.next(gap, s) } noexcept -> std::same_as<segment>;
                         };
 
-/// The optional parts of a planner, with what stands for them where it has none.
+/// Bytes to ask for before the size is known; none where the planner does not say.
 template <range_planner P>
 [[nodiscard]] constexpr std::optional<std::uint64_t> plan_opening(P const& p) noexcept {
     if constexpr (requires { { p.opening() } -> std::convertible_to<std::uint64_t>; })
@@ -3887,11 +3890,11 @@ template <range_planner P>
     else
         return std::nullopt;
 }
-/// How long a segment of this planner may be; `max_offset` where it does not say.
+/// The most segments that the planner ever makes; `max_offset` where it does not say.
 template <range_planner P>
-[[nodiscard]] constexpr std::uint64_t plan_at_most(P const& p) noexcept {
-    if constexpr (requires { { p.at_most() } -> std::convertible_to<std::uint64_t>; })
-        return p.at_most();
+[[nodiscard]] constexpr std::uint64_t plan_most_segments(P const& p) noexcept {
+    if constexpr (requires { { p.most_segments() } -> std::convertible_to<std::uint64_t>; })
+        return p.most_segments();
     else
         return max_offset;
 }
@@ -3938,7 +3941,7 @@ struct even_split {
     [[nodiscard]] constexpr segment next(segment gap, plan_state const& s) const noexcept {
         return {gap.first, std::min(gap.last, end_of_part(gap.first, s.wanted))};
     }
-    [[nodiscard]] constexpr std::uint64_t at_most() const noexcept {
+    [[nodiscard]] constexpr std::uint64_t most_segments() const noexcept {
         return std::max<std::uint64_t>(parts, 1);
     }
 
@@ -3946,7 +3949,7 @@ struct even_split {
     // The first `larger` parts have one byte more than the others.
     [[nodiscard]] constexpr std::uint64_t end_of_part(std::uint64_t at,
                                                       segment wanted) const noexcept {
-        std::uint64_t const count = at_most();
+        std::uint64_t const count = most_segments();
         std::uint64_t const size = wanted.size() / count;
         std::uint64_t const larger = wanted.size() % count;
         std::uint64_t const offset = at - wanted.first;
@@ -4090,7 +4093,7 @@ class listed_segments {
         return at == list_.end() ? gap : segment{gap.first, std::min(gap.last, at->last)};
     }
     [[nodiscard]] constexpr std::uint64_t opening() const noexcept { return list_.front().size(); }
-    [[nodiscard]] constexpr std::uint64_t at_most() const noexcept { return list_.size(); }
+    [[nodiscard]] constexpr std::uint64_t most_segments() const noexcept { return list_.size(); }
     [[nodiscard]] constexpr std::optional<plan_fault> fault() const noexcept {
         return find_list_fault(list_);
     }
@@ -9582,7 +9585,7 @@ class engine {
             // What comes with its first bytes makes the others' handshakes shorter.
             if (target_of(opener).scheme() == "https") return 1;
             return static_cast<std::uint32_t>(
-                std::min<std::uint64_t>(want, plan_at_most(planner_)));
+                std::min<std::uint64_t>(want, plan_most_segments(planner_)));
         }
         std::uint32_t busy = 0;
         for (lane const& l : lanes_) busy += l.held ? 1U : 0U;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Counts what a program asks of the heap, by replacing the global operator new, and refuses it where
-// a test wants that. To be included by one source file of a program and no more, for the operators
-// cannot be inline.
+// Counts what a program asks of the heap, by replacing the global operator new, and refuses it
+// where a test wants that. To be included by one source file of a program and no more, for the
+// operators cannot be inline.
 
 #pragma once
 

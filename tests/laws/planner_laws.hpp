@@ -36,19 +36,19 @@ template <cleave::range_planner P>
 }
 
 /// Taking what the planner answers until nothing is owed tiles what is wanted, from its first byte
-/// to its last, without gap or overlap, in no more segments than `at_most`. Calls `seen` with each
-/// segment, in the order of the answers.
+/// to its last, without gap or overlap, in no more segments than `most_segments`. Calls `seen` with
+/// each segment, in the order of the answers.
 template <cleave::range_planner P, class Seen>
 [[nodiscard]] std::string broken_tiling(P const& p, cleave::segment wanted, std::uint32_t lanes,
                                         Seen seen) {
-    std::uint64_t const most = cleave::plan_at_most(p);
+    std::uint64_t const most = cleave::plan_most_segments(p);
     std::uint64_t count = 0;
     auto const taken = [&](cleave::segment s) {
         seen(s);
         return ++count <= most;
     };
     auto const too_many = [&] {
-        return "there are no more segments than at_most says: of " + to_string(wanted) +
+        return "there are no more segments than most_segments says: of " + to_string(wanted) +
                " it made " + std::to_string(count) + ", not " + std::to_string(most);
     };
 
@@ -86,7 +86,7 @@ template <cleave::range_planner P>
 template <cleave::range_planner P, class Seen>
 [[nodiscard]] std::string broken_in_turn(P const& p, cleave::segment wanted, std::uint32_t lanes,
                                          Seen seen) {
-    std::uint64_t const most = cleave::plan_at_most(p);
+    std::uint64_t const most = cleave::plan_most_segments(p);
     std::uint64_t count = 0;
     std::vector<std::uint64_t> held(lanes);
     std::uint64_t outstanding = 0;
@@ -101,7 +101,7 @@ template <cleave::range_planner P, class Seen>
         held[turn] = next.size();
         outstanding += held[turn];
         seen(next);
-        if (++count > most) return "there are no more segments than at_most says";
+        if (++count > most) return "there are no more segments than most_segments says";
     }
     return {};
 }

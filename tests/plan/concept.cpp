@@ -57,12 +57,12 @@ struct next_answers_reference {
 // Optional parts of the wrong kind count as not there.
 struct odd_options : least {
     char const* opening() const noexcept { return ""; }
-    char const* at_most() const noexcept { return ""; }
+    char const* most_segments() const noexcept { return ""; }
     bool fault() const noexcept { return true; }
 };
 struct options : least {
     std::uint64_t opening() const noexcept { return 7; }
-    std::uint64_t at_most() const noexcept { return 3; }
+    std::uint64_t most_segments() const noexcept { return 3; }
     std::optional<plan_fault> fault() const noexcept { return plan_fault{}; }
 };
 
@@ -94,16 +94,16 @@ TEST_CASE("range_planner: what nearly is one") {
 
 TEST_CASE("range_planner: what stands for the parts that are optional") {
     CHECK(cleave::plan_opening(least{}) == std::nullopt);
-    CHECK(cleave::plan_at_most(least{}) == cleave::max_offset);
+    CHECK(cleave::plan_most_segments(least{}) == cleave::max_offset);
     CHECK(cleave::find_plan_fault(least{}) == std::nullopt);
     CHECK(cleave::find_plan_fault(least{}, {0, 1}) == std::nullopt);
 
     CHECK(cleave::plan_opening(odd_options{}) == std::nullopt);
-    CHECK(cleave::plan_at_most(odd_options{}) == cleave::max_offset);
+    CHECK(cleave::plan_most_segments(odd_options{}) == cleave::max_offset);
     CHECK(cleave::find_plan_fault(odd_options{}) == std::nullopt);
 
     CHECK(cleave::plan_opening(options{}) == 7U);
-    CHECK(cleave::plan_at_most(options{}) == 3);
+    CHECK(cleave::plan_most_segments(options{}) == 3);
     CHECK(cleave::find_plan_fault(options{}) == plan_fault{});
     CHECK(cleave::find_plan_fault(options{}, {0, 1}) == plan_fault{});
 }

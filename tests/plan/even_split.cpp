@@ -33,7 +33,7 @@ static_assert(next_of({3}, {2, 9}, {0, 9}) == segment{2, 3});
 static_assert(next_of({3}, {5, 5}, {0, 9}) == segment{5, 5});
 // Counted from the first byte that is wanted.
 static_assert(next_of({2}, {100, 199}, {100, 199}) == segment{100, 149});
-static_assert(even_split{0}.at_most() == 1 && even_split{17}.at_most() == 17);
+static_assert(even_split{0}.most_segments() == 1 && even_split{17}.most_segments() == 17);
 static_assert(even_split{}.parts == 8);
 
 // What is wrong with the split of these bytes; empty if nothing is.

@@ -33,7 +33,7 @@ static_assert(next_of({1000}, {500, 9999}, {500, 9999}) == segment{500, 1499});
 static_assert(fixed_size{0}.opening() == 1 && fixed_size{7}.opening() == 7);
 static_assert(fixed_size{}.bytes == 4 * 1024 * 1024);
 static_assert(cleave::plan_opening(fixed_size{7}) == 7);
-static_assert(cleave::plan_at_most(fixed_size{7}) == max_offset);
+static_assert(cleave::plan_most_segments(fixed_size{7}) == max_offset);
 
 // What is wrong with the cuts of these bytes; empty if nothing is.
 std::string broken_cuts(std::uint64_t bytes, segment wanted) {

@@ -48,7 +48,7 @@ static_assert(guided{1}.next({10, 19}, {{0, 999}, 500, 2}) == segment{10, 19});
 // Nought counts as one.
 static_assert(next_of({0, 0}, {0, 9}, 0) == segment{0, 9});
 static_assert(next_of({0, 0}, {0, 9}, 10) == segment{0, 0});
-static_assert(cleave::plan_at_most(guided{}) == max_offset);
+static_assert(cleave::plan_most_segments(guided{}) == max_offset);
 
 // What is wrong with the plan of these bytes, worked out alone; empty if nothing is.
 std::string broken_plan(guided p, segment wanted, std::uint32_t lanes) {

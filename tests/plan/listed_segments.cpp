@@ -264,9 +264,9 @@ TEST_CASE("a list survives a million steps", "[.heavy]") {
 TEST_CASE("a list tells the opening and the number of its segments") {
     listed_segments const p{{0, 99}, {100, 149}, {150, 150}};
     CHECK(p.opening() == 100);
-    CHECK(p.at_most() == 3);
+    CHECK(p.most_segments() == 3);
     CHECK(cleave::plan_opening(p) == 100);
-    CHECK(cleave::plan_at_most(p) == 3);
+    CHECK(cleave::plan_most_segments(p) == 3);
     CHECK(p.list().size() == 3);
     CHECK(p.list()[1] == segment{100, 149});
     CHECK(cleave::find_plan_fault(p) == std::nullopt);

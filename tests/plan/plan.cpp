@@ -251,12 +251,12 @@ TEST_CASE("the laws find planners that break them") {
         [[nodiscard]] segment next(segment gap, cleave::plan_state const&) const noexcept {
             return {gap.first, gap.first};
         }
-        [[nodiscard]] std::uint64_t at_most() const noexcept { return 9; }
+        [[nodiscard]] std::uint64_t most_segments() const noexcept { return 9; }
     };
     CHECK(broken_tiling(too_many{}, {0, 8}, 8) == "");
-    CHECK(broken_tiling(too_many{}, {0, 9}, 8).find("at_most") != std::string::npos);
-    CHECK(cleave_test::broken_in_turn(too_many{}, {0, 9}, 8, [](segment) {}).find("at_most") !=
-          std::string::npos);
+    CHECK(broken_tiling(too_many{}, {0, 9}, 8).find("most_segments") != std::string::npos);
+    CHECK(cleave_test::broken_in_turn(too_many{}, {0, 9}, 8, [](segment) {
+          }).find("most_segments") != std::string::npos);
     struct moody {
         mutable std::uint64_t calls = 0;
         [[nodiscard]] segment next(segment gap, cleave::plan_state const&) const noexcept {

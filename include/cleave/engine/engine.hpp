@@ -2039,7 +2039,7 @@ class engine {
             // What comes with its first bytes makes the others' handshakes shorter.
             if (target_of(opener).scheme() == "https") return 1;
             return static_cast<std::uint32_t>(
-                std::min<std::uint64_t>(want, plan_at_most(planner_)));
+                std::min<std::uint64_t>(want, plan_most_segments(planner_)));
         }
         std::uint32_t busy = 0;
         for (lane const& l : lanes_) busy += l.held ? 1U : 0U;

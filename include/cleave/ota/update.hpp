@@ -124,8 +124,10 @@ class rest_of_plan {
         if (rest_.first == 0) return planner_.opening();
         return planner_.next(rest_, {rest_, rest_.size(), 1}).size();
     }
-    [[nodiscard]] std::uint64_t at_most() const requires requires(Planner const& p) { p.at_most(); }
-    { return planner_.at_most(); }
+    [[nodiscard]] std::uint64_t most_segments() const requires requires(Planner const& p) {
+        p.most_segments();
+    }
+    { return planner_.most_segments(); }
     [[nodiscard]] std::optional<plan_fault> fault() const { return find_plan_fault(planner_); }
 
   private:

@@ -72,13 +72,16 @@ struct plan_fault {
 
 /// A range planner `p`: a pure function from what is owed to the next segment.
 ///
-/// | expression       | meaning                                                               |
-/// |------------------|-----------------------------------------------------------------------|
-/// | `p.next(gap, s)` | the segment to ask for next, as `segment`; `noexcept`, `p` const      |
-/// | `p.opening()`    | optional: bytes to ask for before the size is known, `std::uint64_t`  |
-/// | `p.at_most()`    | optional: an upper bound of the number of segments, `std::uint64_t`   |
-/// | `p.fault()`      | optional: what is wrong whatever the size, `std::optional<plan_fault>`|
-/// | `p.fault(w)`     | optional: why `w`, all that is wanted, cannot be planned, likewise    |
+/// | expression          | meaning                                                            |
+/// |---------------------|--------------------------------------------------------------------|
+/// | `p.next(gap, s)`    | the segment to ask for next, as `segment`; `noexcept`, `p` const   |
+/// | `p.opening()`       | optional: bytes to ask for before the size is known,               |
+/// |                     | `std::uint64_t`                                                    |
+/// | `p.most_segments()` | optional: an upper bound of their number, `std::uint64_t`; no more |
+/// |                     | lanes than that connect before the size is known                   |
+/// | `p.fault()`         | optional: what is wrong whatever the size,                         |
+/// |                     | `std::optional<plan_fault>`                                        |
+/// | `p.fault(w)`        | optional: why `w`, all that is wanted, cannot be planned, likewise |
 ///
 /// Laws:
 /// 1. The answer lies within `gap`: `gap.contains(p.next(gap, s))`. Any other ends the download
@@ -98,7 +101,7 @@ concept range_planner = std::move_constructible<P> &&
                             { p.next(gap, s) } noexcept -> std::same_as<segment>;
                         };
 
-/// The optional parts of a planner, with what stands for them where it has none.
+/// Bytes to ask for before the size is known; none where the planner does not say.
 template <range_planner P>
 [[nodiscard]] constexpr std::optional<std::uint64_t> plan_opening(P const& p) noexcept {
     if constexpr (requires { { p.opening() } -> std::convertible_to<std::uint64_t>; })
@@ -106,11 +109,11 @@ template <range_planner P>
     else
         return std::nullopt;
 }
-/// How long a segment of this planner may be; `max_offset` where it does not say.
+/// The most segments that the planner ever makes; `max_offset` where it does not say.
 template <range_planner P>
-[[nodiscard]] constexpr std::uint64_t plan_at_most(P const& p) noexcept {
-    if constexpr (requires { { p.at_most() } -> std::convertible_to<std::uint64_t>; })
-        return p.at_most();
+[[nodiscard]] constexpr std::uint64_t plan_most_segments(P const& p) noexcept {
+    if constexpr (requires { { p.most_segments() } -> std::convertible_to<std::uint64_t>; })
+        return p.most_segments();
     else
         return max_offset;
 }

@@ -18,7 +18,7 @@ struct even_split {
     [[nodiscard]] constexpr segment next(segment gap, plan_state const& s) const noexcept {
         return {gap.first, std::min(gap.last, end_of_part(gap.first, s.wanted))};
     }
-    [[nodiscard]] constexpr std::uint64_t at_most() const noexcept {
+    [[nodiscard]] constexpr std::uint64_t most_segments() const noexcept {
         return std::max<std::uint64_t>(parts, 1);
     }
 
@@ -26,7 +26,7 @@ struct even_split {
     // The first `larger` parts have one byte more than the others.
     [[nodiscard]] constexpr std::uint64_t end_of_part(std::uint64_t at,
                                                       segment wanted) const noexcept {
-        std::uint64_t const count = at_most();
+        std::uint64_t const count = most_segments();
         std::uint64_t const size = wanted.size() / count;
         std::uint64_t const larger = wanted.size() % count;
         std::uint64_t const offset = at - wanted.first;

@@ -66,7 +66,7 @@ class listed_segments {
         return at == list_.end() ? gap : segment{gap.first, std::min(gap.last, at->last)};
     }
     [[nodiscard]] constexpr std::uint64_t opening() const noexcept { return list_.front().size(); }
-    [[nodiscard]] constexpr std::uint64_t at_most() const noexcept { return list_.size(); }
+    [[nodiscard]] constexpr std::uint64_t most_segments() const noexcept { return list_.size(); }
     [[nodiscard]] constexpr std::optional<plan_fault> fault() const noexcept {
         return find_list_fault(list_);
     }
