@@ -5,6 +5,7 @@
 // one's own (examples/blocking.cpp), or to plan segments.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/base/exception.hpp>

@@ -16,6 +16,30 @@
 // and the engine. No I/O, no Asio, no OpenSSL, no exceptions, no run-time types: for a driver of
 // one's own (examples/blocking.cpp), or to plan segments.
 
+// ---- cleave/base/ascii.hpp ----
+
+// Letters and digits as protocols write them. Those of <cctype> follow the locale, and may be other
+// bytes as well.
+
+namespace cleave::detail {
+
+[[nodiscard]] constexpr bool ascii_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] constexpr bool ascii_is_letter(char c) noexcept {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+/// What is no capital letter stays as it is.
+[[nodiscard]] constexpr char ascii_lower(char c) noexcept {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+/// The value of a hexadecimal digit of either case, or -1.
+[[nodiscard]] constexpr int ascii_hex(char c) noexcept {
+    if (ascii_is_digit(c)) return c - '0';
+    char const l = ascii_lower(c);
+    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
+}
+
+} // namespace cleave::detail
+
 // ---- cleave/base/crc32c.hpp ----
 
 // CRC-32C (Castagnoli; RFC 9260, appendix A): tells damaged bytes from whole ones. Not against
@@ -1186,25 +1210,11 @@ class url {
 
 namespace detail {
 
-// Own character classes: those of <cctype> follow the locale.
-[[nodiscard]] constexpr bool url_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-[[nodiscard]] constexpr bool url_is_alpha(char c) noexcept {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-[[nodiscard]] constexpr char url_lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-/// The value of a hexadecimal digit, or -1.
-[[nodiscard]] constexpr int url_hex(char c) noexcept {
-    if (url_is_digit(c)) return c - '0';
-    char const l = url_lower(c);
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
 /// The byte that "%xx" at `at` stands for, or -1 where there is no such triple.
 [[nodiscard]] constexpr int url_triple(std::string_view text, std::size_t at) noexcept {
     if (text.size() - at < 3 || text[at] != '%') return -1;
-    int const high = url_hex(text[at + 1]);
-    int const low = url_hex(text[at + 2]);
+    int const high = ascii_hex(text[at + 1]);
+    int const low = ascii_hex(text[at + 2]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
@@ -1229,7 +1239,7 @@ namespace detail {
     for (int part = 0; part < 4; ++part) {
         std::size_t digits = 0;
         int value = 0;
-        while (digits < text.size() && digits < 4 && url_is_digit(text[digits]))
+        while (digits < text.size() && digits < 4 && ascii_is_digit(text[digits]))
             value = value * 10 + (text[digits++] - '0');
         if (digits == 0 || value > 255 || (digits > 1 && text[0] == '0')) return false;
         text.remove_prefix(digits);
@@ -1252,7 +1262,7 @@ namespace detail {
     }
     for (;;) {
         std::size_t digits = 0;
-        while (digits < text.size() && url_hex(text[digits]) >= 0) ++digits;
+        while (digits < text.size() && ascii_hex(text[digits]) >= 0) ++digits;
         if (digits < text.size() && text[digits] == '.') {
             if (!url_is_ipv4(text)) return false;
             groups += 2;
@@ -1285,17 +1295,17 @@ namespace detail {
             if (label == 0) return false;
             label = 0;
         } else {
-            if (!url_is_alpha(c) && !url_is_digit(c) && c != '-' && c != '_') return false;
+            if (!ascii_is_letter(c) && !ascii_is_digit(c) && c != '-' && c != '_') return false;
             if (++label > 63) return false;
         }
     }
     if (label == 0) return false;
     // Resolvers read "1", "127.1" and "0x7f.1" as addresses: a name does not end in a number.
     std::string_view const last = text.substr(text.size() - label);
-    bool const decimal = std::all_of(last.begin(), last.end(), url_is_digit);
+    bool const decimal = std::all_of(last.begin(), last.end(), ascii_is_digit);
     bool const hex =
-        last.size() > 1 && last[0] == '0' && url_lower(last[1]) == 'x' &&
-        std::all_of(last.begin() + 2, last.end(), [](char c) { return url_hex(c) >= 0; });
+        last.size() > 1 && last[0] == '0' && ascii_lower(last[1]) == 'x' &&
+        std::all_of(last.begin() + 2, last.end(), [](char c) { return ascii_hex(c) >= 0; });
     return !decimal && !hex;
 }
 
@@ -1311,7 +1321,7 @@ namespace detail {
             i += 2;
         } else if (c == ':') {
             in_name = false;
-        } else if (!url_is_alpha(c) && !url_is_digit(c) &&
+        } else if (!ascii_is_letter(c) && !ascii_is_digit(c) &&
                    std::string_view{"-._~!$&'()*+,;="}.find(c) == std::string_view::npos) {
             return false;
         }
@@ -1352,10 +1362,10 @@ inline url url::parse(std::string_view text, std::error_code& ec) {
     std::size_t const colon = text.find(':');
     if (colon == std::string_view::npos || !text.substr(colon).starts_with("://")) return {};
     std::string scheme{text.substr(0, colon)};
-    std::transform(scheme.begin(), scheme.end(), scheme.begin(), detail::url_lower);
-    bool const well_formed = !scheme.empty() && detail::url_is_alpha(scheme[0]) &&
+    std::transform(scheme.begin(), scheme.end(), scheme.begin(), detail::ascii_lower);
+    bool const well_formed = !scheme.empty() && detail::ascii_is_letter(scheme[0]) &&
                              std::all_of(scheme.begin(), scheme.end(), [](char c) {
-                                 return detail::url_is_alpha(c) || detail::url_is_digit(c) ||
+                                 return detail::ascii_is_letter(c) || detail::ascii_is_digit(c) ||
                                         c == '+' || c == '-' || c == '.';
                              });
     if (!well_formed) return {};
@@ -1384,7 +1394,7 @@ inline void url::set_userinfo(std::string_view user, std::string_view password,
         constexpr std::string_view digits = "0123456789ABCDEF";
         for (char const c : from) {
             auto const byte = static_cast<unsigned char>(c);
-            if (detail::url_is_alpha(c) || detail::url_is_digit(c)) {
+            if (detail::ascii_is_letter(c) || detail::ascii_is_digit(c)) {
                 text += c;
             } else {
                 text += '%';
@@ -1443,7 +1453,7 @@ inline bool url::read_authority(std::string_view text) {
         }
     }
     host_ = host;
-    std::transform(host_.begin(), host_.end(), host_.begin(), detail::url_lower);
+    std::transform(host_.begin(), host_.end(), host_.begin(), detail::ascii_lower);
     return true;
 }
 
@@ -2143,16 +2153,12 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     while (at != end && http_is(*at, http_text)) ++at;
     return at;
 }
-[[nodiscard]] constexpr bool http_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-[[nodiscard]] constexpr char http_lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 /// Equal without regard to the case of ASCII letters, as names of fields, units and codings are.
 [[nodiscard]] constexpr bool http_same(std::string_view a, std::string_view b) noexcept {
     if (a.size() != b.size()) return false;
     for (std::size_t i = 0; i < a.size(); ++i)
-        if (http_lower(a[i]) != http_lower(b[i])) return false;
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) return false;
     return true;
 }
 
@@ -2168,7 +2174,7 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     if (text.empty()) return std::nullopt;
     std::uint64_t value = 0;
     for (char const c : text) {
-        if (!http_is_digit(c)) return std::nullopt;
+        if (!ascii_is_digit(c)) return std::nullopt;
         auto const digit = static_cast<std::uint64_t>(c - '0');
         if (value > (std::numeric_limits<std::uint64_t>::max() - digit) / 10) return std::nullopt;
         value = value * 10 + digit;
@@ -2221,7 +2227,7 @@ struct date_reader {
         int value = 0;
         good = good && rest.size() >= digits;
         for (std::size_t i = 0; good && i < digits; ++i) {
-            good = http_is_digit(rest[i]);
+            good = ascii_is_digit(rest[i]);
             value = value * 10 + (rest[i] - '0');
         }
         if (good) rest.remove_prefix(digits);
@@ -2525,15 +2531,15 @@ class response_head_parser {
         if (!line.starts_with(opening)) return fail(error::malformed_head);
         std::string_view rest = line.substr(opening.size());
         std::string_view const version = rest.substr(0, rest.find(' '));
-        bool const dotted = version.size() == 3 && detail::http_is_digit(version[0]) &&
-                            version[1] == '.' && detail::http_is_digit(version[2]);
-        bool const single = version.size() == 1 && detail::http_is_digit(version[0]);
+        bool const dotted = version.size() == 3 && detail::ascii_is_digit(version[0]) &&
+                            version[1] == '.' && detail::ascii_is_digit(version[2]);
+        bool const single = version.size() == 1 && detail::ascii_is_digit(version[0]);
         if (!dotted && !single) return fail(error::malformed_head);
         if (version != "1.0" && version != "1.1") return fail(error::unsupported_version);
         rest.remove_prefix(3);
 
         if (rest.size() < 4 || !std::all_of(rest.begin() + 1, rest.begin() + 4,
-                                            [](char c) { return detail::http_is_digit(c); }))
+                                            [](char c) { return detail::ascii_is_digit(c); }))
             return fail(error::malformed_head);
         int const status = (rest[1] - '0') * 100 + (rest[2] - '0') * 10 + (rest[3] - '0');
         rest.remove_prefix(4);
@@ -2813,7 +2819,7 @@ class chunked_decoder {
     }
 
     void take_size(char c) noexcept {
-        int const digit = hex_value(c);
+        int const digit = detail::ascii_hex(c);
         if (digit >= 0) {
             // Sixteen digits cannot overflow.
             left_ = left_ << 4 | static_cast<std::uint64_t>(digit);
@@ -2828,13 +2834,6 @@ class chunked_decoder {
 
     [[nodiscard]] bool count_trailer_byte() noexcept {
         return ++trailer_bytes_ <= longest_trailers;
-    }
-
-    /// The value of a hexadecimal digit, or -1.
-    [[nodiscard]] static constexpr int hex_value(char c) noexcept {
-        if (detail::http_is_digit(c)) return c - '0';
-        char const l = detail::http_lower(c);
-        return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
     }
 
     std::uint64_t left_ = 0; // of the chunk, or what of its size has been read
@@ -2855,7 +2854,7 @@ read_retry_after(response_head const& head) noexcept {
     std::string_view const value = *head.find("Retry-After");
 
     if (!value.empty() &&
-        std::all_of(value.begin(), value.end(), [](char c) { return detail::http_is_digit(c); })) {
+        std::all_of(value.begin(), value.end(), [](char c) { return detail::ascii_is_digit(c); })) {
         auto const delay = detail::http_number(value);
         bool const fits = delay && *delay < static_cast<std::uint64_t>(most);
         return std::chrono::seconds{fits ? static_cast<std::int64_t>(*delay) : most};
@@ -3490,7 +3489,7 @@ namespace detail {
 [[nodiscard]] constexpr int base64_value(char c) noexcept {
     if (c >= 'A' && c <= 'Z') return c - 'A';
     if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (http_is_digit(c)) return c - '0' + 52;
+    if (ascii_is_digit(c)) return c - '0' + 52;
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
@@ -3537,7 +3536,7 @@ struct dictionary_reader {
         auto const lower = [](char c) { return (c >= 'a' && c <= 'z') || c == '*'; };
         good = good && !rest.empty() && lower(rest.front());
         return take_while([=](char c) {
-            return lower(c) || http_is_digit(c) || c == '_' || c == '-' || c == '.';
+            return lower(c) || ascii_is_digit(c) || c == '_' || c == '-' || c == '.';
         });
     }
     /// What stands between the colons, in base64.
@@ -3549,14 +3548,13 @@ struct dictionary_reader {
     }
     /// A value of whatever kind.
     constexpr void item() noexcept {
-        auto const letter = [](char c) { return http_lower(c) >= 'a' && http_lower(c) <= 'z'; };
         if (rest.starts_with(':')) {
             byte_sequence();
         } else if (take('"')) {
             quoted();
         } else if (take('?')) {
             good = good && (take('0') || take('1'));
-        } else if (!rest.empty() && (letter(rest.front()) || rest.front() == '*')) {
+        } else if (!rest.empty() && (ascii_is_letter(rest.front()) || rest.front() == '*')) {
             take_while([](char c) { return http_is(c, http_token) || c == ':' || c == '/'; });
         } else {
             number();
@@ -3583,9 +3581,9 @@ struct dictionary_reader {
     }
     constexpr void number() noexcept {
         take('-');
-        std::size_t const whole = take_while(http_is_digit).size();
+        std::size_t const whole = take_while(ascii_is_digit).size();
         if (take('.')) {
-            std::size_t const fraction = take_while(http_is_digit).size();
+            std::size_t const fraction = take_while(ascii_is_digit).size();
             good = good && whole >= 1 && whole <= 12 && fraction >= 1 && fraction <= 3;
         } else {
             good = good && whole >= 1 && whole <= 15;
@@ -4914,9 +4912,9 @@ namespace detail {
     auto const next = [](std::string_view& text) {
         while (text.starts_with('-') || text.starts_with('_')) text.remove_prefix(1);
         if (text.empty()) return -1;
-        int const c = static_cast<unsigned char>(text.front());
+        int const c = static_cast<unsigned char>(ascii_lower(text.front()));
         text.remove_prefix(1);
-        return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+        return c;
     };
     for (;;) {
         int const c = next(a);
@@ -4947,11 +4945,7 @@ parse_digest_algorithm(std::string_view name) noexcept {
     value.size = digest_size(algorithm);
     if (hex.size() != value.size * 2) return std::nullopt;
     for (std::size_t i = 0; i != hex.size(); ++i) {
-        char const c = hex[i];
-        int nibble = -1;
-        if (c >= '0' && c <= '9') nibble = c - '0';
-        if (c >= 'a' && c <= 'f') nibble = c - 'a' + 10;
-        if (c >= 'A' && c <= 'F') nibble = c - 'A' + 10;
+        int const nibble = detail::ascii_hex(hex[i]);
         if (nibble < 0) return std::nullopt;
         auto& byte = value.bytes[i / 2];
         byte = (byte << 4) | static_cast<std::byte>(nibble);
@@ -12617,8 +12611,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 
 /// Whether OpenSSL would look at a file of this name in a directory of certificates.
 [[nodiscard]] inline bool tls_is_hash_name(std::string_view name) noexcept {
-    auto const is_hex = [](char c) { return url_hex(c) >= 0; };
-    return name.size() > 9 && name[8] == '.' && url_is_digit(name[9]) &&
+    auto const is_hex = [](char c) { return ascii_hex(c) >= 0; };
+    return name.size() > 9 && name[8] == '.' && ascii_is_digit(name[9]) &&
            std::all_of(name.begin(), name.begin() + 8, is_hex);
 }
 
@@ -12674,7 +12668,7 @@ inline constexpr std::string_view tls_pin_begins = "sha256//";
 [[nodiscard]] inline bool tls_is_pin(std::string_view pin) noexcept {
     if (pin.size() != tls_pin_begins.size() + 44 || !pin.starts_with(tls_pin_begins)) return false;
     auto const is_base64 = [](char c) {
-        return url_is_alpha(c) || url_is_digit(c) || c == '+' || c == '/';
+        return ascii_is_letter(c) || ascii_is_digit(c) || c == '+' || c == '/';
     };
     return pin.ends_with('=') && std::all_of(pin.begin() + 8, pin.end() - 1, is_base64);
 }

@@ -5,6 +5,7 @@
 // relative references, and knows nothing of requests or files.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/base/error.hpp>
 
 #include <algorithm>
@@ -100,25 +101,11 @@ class url {
 
 namespace detail {
 
-// Own character classes: those of <cctype> follow the locale.
-[[nodiscard]] constexpr bool url_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-[[nodiscard]] constexpr bool url_is_alpha(char c) noexcept {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
-[[nodiscard]] constexpr char url_lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
-/// The value of a hexadecimal digit, or -1.
-[[nodiscard]] constexpr int url_hex(char c) noexcept {
-    if (url_is_digit(c)) return c - '0';
-    char const l = url_lower(c);
-    return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
 /// The byte that "%xx" at `at` stands for, or -1 where there is no such triple.
 [[nodiscard]] constexpr int url_triple(std::string_view text, std::size_t at) noexcept {
     if (text.size() - at < 3 || text[at] != '%') return -1;
-    int const high = url_hex(text[at + 1]);
-    int const low = url_hex(text[at + 2]);
+    int const high = ascii_hex(text[at + 1]);
+    int const low = ascii_hex(text[at + 2]);
     return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
@@ -143,7 +130,7 @@ namespace detail {
     for (int part = 0; part < 4; ++part) {
         std::size_t digits = 0;
         int value = 0;
-        while (digits < text.size() && digits < 4 && url_is_digit(text[digits]))
+        while (digits < text.size() && digits < 4 && ascii_is_digit(text[digits]))
             value = value * 10 + (text[digits++] - '0');
         if (digits == 0 || value > 255 || (digits > 1 && text[0] == '0')) return false;
         text.remove_prefix(digits);
@@ -166,7 +153,7 @@ namespace detail {
     }
     for (;;) {
         std::size_t digits = 0;
-        while (digits < text.size() && url_hex(text[digits]) >= 0) ++digits;
+        while (digits < text.size() && ascii_hex(text[digits]) >= 0) ++digits;
         if (digits < text.size() && text[digits] == '.') {
             if (!url_is_ipv4(text)) return false;
             groups += 2;
@@ -199,17 +186,17 @@ namespace detail {
             if (label == 0) return false;
             label = 0;
         } else {
-            if (!url_is_alpha(c) && !url_is_digit(c) && c != '-' && c != '_') return false;
+            if (!ascii_is_letter(c) && !ascii_is_digit(c) && c != '-' && c != '_') return false;
             if (++label > 63) return false;
         }
     }
     if (label == 0) return false;
     // Resolvers read "1", "127.1" and "0x7f.1" as addresses: a name does not end in a number.
     std::string_view const last = text.substr(text.size() - label);
-    bool const decimal = std::all_of(last.begin(), last.end(), url_is_digit);
+    bool const decimal = std::all_of(last.begin(), last.end(), ascii_is_digit);
     bool const hex =
-        last.size() > 1 && last[0] == '0' && url_lower(last[1]) == 'x' &&
-        std::all_of(last.begin() + 2, last.end(), [](char c) { return url_hex(c) >= 0; });
+        last.size() > 1 && last[0] == '0' && ascii_lower(last[1]) == 'x' &&
+        std::all_of(last.begin() + 2, last.end(), [](char c) { return ascii_hex(c) >= 0; });
     return !decimal && !hex;
 }
 
@@ -225,7 +212,7 @@ namespace detail {
             i += 2;
         } else if (c == ':') {
             in_name = false;
-        } else if (!url_is_alpha(c) && !url_is_digit(c) &&
+        } else if (!ascii_is_letter(c) && !ascii_is_digit(c) &&
                    std::string_view{"-._~!$&'()*+,;="}.find(c) == std::string_view::npos) {
             return false;
         }
@@ -266,10 +253,10 @@ inline url url::parse(std::string_view text, std::error_code& ec) {
     std::size_t const colon = text.find(':');
     if (colon == std::string_view::npos || !text.substr(colon).starts_with("://")) return {};
     std::string scheme{text.substr(0, colon)};
-    std::transform(scheme.begin(), scheme.end(), scheme.begin(), detail::url_lower);
-    bool const well_formed = !scheme.empty() && detail::url_is_alpha(scheme[0]) &&
+    std::transform(scheme.begin(), scheme.end(), scheme.begin(), detail::ascii_lower);
+    bool const well_formed = !scheme.empty() && detail::ascii_is_letter(scheme[0]) &&
                              std::all_of(scheme.begin(), scheme.end(), [](char c) {
-                                 return detail::url_is_alpha(c) || detail::url_is_digit(c) ||
+                                 return detail::ascii_is_letter(c) || detail::ascii_is_digit(c) ||
                                         c == '+' || c == '-' || c == '.';
                              });
     if (!well_formed) return {};
@@ -298,7 +285,7 @@ inline void url::set_userinfo(std::string_view user, std::string_view password,
         constexpr std::string_view digits = "0123456789ABCDEF";
         for (char const c : from) {
             auto const byte = static_cast<unsigned char>(c);
-            if (detail::url_is_alpha(c) || detail::url_is_digit(c)) {
+            if (detail::ascii_is_letter(c) || detail::ascii_is_digit(c)) {
                 text += c;
             } else {
                 text += '%';
@@ -357,7 +344,7 @@ inline bool url::read_authority(std::string_view text) {
         }
     }
     host_ = host;
-    std::transform(host_.begin(), host_.end(), host_.begin(), detail::url_lower);
+    std::transform(host_.begin(), host_.end(), host_.begin(), detail::ascii_lower);
     return true;
 }
 

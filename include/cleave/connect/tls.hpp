@@ -6,6 +6,7 @@
 // this folder that needs OpenSSL.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/base/url.hpp>
 #include <cleave/connect/concept.hpp>
@@ -164,8 +165,8 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 
 /// Whether OpenSSL would look at a file of this name in a directory of certificates.
 [[nodiscard]] inline bool tls_is_hash_name(std::string_view name) noexcept {
-    auto const is_hex = [](char c) { return url_hex(c) >= 0; };
-    return name.size() > 9 && name[8] == '.' && url_is_digit(name[9]) &&
+    auto const is_hex = [](char c) { return ascii_hex(c) >= 0; };
+    return name.size() > 9 && name[8] == '.' && ascii_is_digit(name[9]) &&
            std::all_of(name.begin(), name.begin() + 8, is_hex);
 }
 
@@ -221,7 +222,7 @@ inline constexpr std::string_view tls_pin_begins = "sha256//";
 [[nodiscard]] inline bool tls_is_pin(std::string_view pin) noexcept {
     if (pin.size() != tls_pin_begins.size() + 44 || !pin.starts_with(tls_pin_begins)) return false;
     auto const is_base64 = [](char c) {
-        return url_is_alpha(c) || url_is_digit(c) || c == '+' || c == '/';
+        return ascii_is_letter(c) || ascii_is_digit(c) || c == '+' || c == '/';
     };
     return pin.ends_with('=') && std::all_of(pin.begin() + 8, pin.end() - 1, is_base64);
 }

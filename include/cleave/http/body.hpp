@@ -4,6 +4,7 @@
 // transfer coding, persistence, and Retry-After. Moves no bodies and keeps no bytes of them.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/http/date.hpp>
 #include <cleave/http/response_head.hpp>
@@ -206,7 +207,7 @@ class chunked_decoder {
     }
 
     void take_size(char c) noexcept {
-        int const digit = hex_value(c);
+        int const digit = detail::ascii_hex(c);
         if (digit >= 0) {
             // Sixteen digits cannot overflow.
             left_ = left_ << 4 | static_cast<std::uint64_t>(digit);
@@ -221,13 +222,6 @@ class chunked_decoder {
 
     [[nodiscard]] bool count_trailer_byte() noexcept {
         return ++trailer_bytes_ <= longest_trailers;
-    }
-
-    /// The value of a hexadecimal digit, or -1.
-    [[nodiscard]] static constexpr int hex_value(char c) noexcept {
-        if (detail::http_is_digit(c)) return c - '0';
-        char const l = detail::http_lower(c);
-        return l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
     }
 
     std::uint64_t left_ = 0; // of the chunk, or what of its size has been read
@@ -248,7 +242,7 @@ read_retry_after(response_head const& head) noexcept {
     std::string_view const value = *head.find("Retry-After");
 
     if (!value.empty() &&
-        std::all_of(value.begin(), value.end(), [](char c) { return detail::http_is_digit(c); })) {
+        std::all_of(value.begin(), value.end(), [](char c) { return detail::ascii_is_digit(c); })) {
         auto const delay = detail::http_number(value);
         bool const fits = delay && *delay < static_cast<std::uint64_t>(most);
         return std::chrono::seconds{fits ? static_cast<std::int64_t>(*delay) : most};

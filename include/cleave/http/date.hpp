@@ -3,6 +3,7 @@
 // Reads the dates of HTTP fields. Asks no clock, and knows no time zone but GMT.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/http/text.hpp>
 
 #include <array>
@@ -41,7 +42,7 @@ struct date_reader {
         int value = 0;
         good = good && rest.size() >= digits;
         for (std::size_t i = 0; good && i < digits; ++i) {
-            good = http_is_digit(rest[i]);
+            good = ascii_is_digit(rest[i]);
             value = value * 10 + (rest[i] - '0');
         }
         if (good) rest.remove_prefix(digits);

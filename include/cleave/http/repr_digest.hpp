@@ -4,6 +4,7 @@
 // replies to ranges too. Hashes nothing, and compares nothing.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/http/text.hpp>
 
 #include <array>
@@ -45,7 +46,7 @@ namespace detail {
 [[nodiscard]] constexpr int base64_value(char c) noexcept {
     if (c >= 'A' && c <= 'Z') return c - 'A';
     if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-    if (http_is_digit(c)) return c - '0' + 52;
+    if (ascii_is_digit(c)) return c - '0' + 52;
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
@@ -92,7 +93,7 @@ struct dictionary_reader {
         auto const lower = [](char c) { return (c >= 'a' && c <= 'z') || c == '*'; };
         good = good && !rest.empty() && lower(rest.front());
         return take_while([=](char c) {
-            return lower(c) || http_is_digit(c) || c == '_' || c == '-' || c == '.';
+            return lower(c) || ascii_is_digit(c) || c == '_' || c == '-' || c == '.';
         });
     }
     /// What stands between the colons, in base64.
@@ -104,14 +105,13 @@ struct dictionary_reader {
     }
     /// A value of whatever kind.
     constexpr void item() noexcept {
-        auto const letter = [](char c) { return http_lower(c) >= 'a' && http_lower(c) <= 'z'; };
         if (rest.starts_with(':')) {
             byte_sequence();
         } else if (take('"')) {
             quoted();
         } else if (take('?')) {
             good = good && (take('0') || take('1'));
-        } else if (!rest.empty() && (letter(rest.front()) || rest.front() == '*')) {
+        } else if (!rest.empty() && (ascii_is_letter(rest.front()) || rest.front() == '*')) {
             take_while([](char c) { return http_is(c, http_token) || c == ':' || c == '/'; });
         } else {
             number();
@@ -138,9 +138,9 @@ struct dictionary_reader {
     }
     constexpr void number() noexcept {
         take('-');
-        std::size_t const whole = take_while(http_is_digit).size();
+        std::size_t const whole = take_while(ascii_is_digit).size();
         if (take('.')) {
-            std::size_t const fraction = take_while(http_is_digit).size();
+            std::size_t const fraction = take_while(ascii_is_digit).size();
             good = good && whole >= 1 && whole <= 12 && fraction >= 1 && fraction <= 3;
         } else {
             good = good && whole >= 1 && whole <= 15;

@@ -5,6 +5,7 @@
 // two messages in the same bytes. Knows no field by name, nothing of bodies, and no sockets.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/http/text.hpp>
 
@@ -212,15 +213,15 @@ class response_head_parser {
         if (!line.starts_with(opening)) return fail(error::malformed_head);
         std::string_view rest = line.substr(opening.size());
         std::string_view const version = rest.substr(0, rest.find(' '));
-        bool const dotted = version.size() == 3 && detail::http_is_digit(version[0]) &&
-                            version[1] == '.' && detail::http_is_digit(version[2]);
-        bool const single = version.size() == 1 && detail::http_is_digit(version[0]);
+        bool const dotted = version.size() == 3 && detail::ascii_is_digit(version[0]) &&
+                            version[1] == '.' && detail::ascii_is_digit(version[2]);
+        bool const single = version.size() == 1 && detail::ascii_is_digit(version[0]);
         if (!dotted && !single) return fail(error::malformed_head);
         if (version != "1.0" && version != "1.1") return fail(error::unsupported_version);
         rest.remove_prefix(3);
 
         if (rest.size() < 4 || !std::all_of(rest.begin() + 1, rest.begin() + 4,
-                                            [](char c) { return detail::http_is_digit(c); }))
+                                            [](char c) { return detail::ascii_is_digit(c); }))
             return fail(error::malformed_head);
         int const status = (rest[1] - '0') * 100 + (rest[2] - '0') * 10 + (rest[3] - '0');
         rest.remove_prefix(4);

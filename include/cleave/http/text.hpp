@@ -5,6 +5,8 @@
 // name, and no locale.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
+
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -64,16 +66,12 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     while (at != end && http_is(*at, http_text)) ++at;
     return at;
 }
-[[nodiscard]] constexpr bool http_is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 
-[[nodiscard]] constexpr char http_lower(char c) noexcept {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 /// Equal without regard to the case of ASCII letters, as names of fields, units and codings are.
 [[nodiscard]] constexpr bool http_same(std::string_view a, std::string_view b) noexcept {
     if (a.size() != b.size()) return false;
     for (std::size_t i = 0; i < a.size(); ++i)
-        if (http_lower(a[i]) != http_lower(b[i])) return false;
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) return false;
     return true;
 }
 
@@ -89,7 +87,7 @@ inline constexpr std::array<std::uint8_t, 256> http_bytes = [] {
     if (text.empty()) return std::nullopt;
     std::uint64_t value = 0;
     for (char const c : text) {
-        if (!http_is_digit(c)) return std::nullopt;
+        if (!ascii_is_digit(c)) return std::nullopt;
         auto const digit = static_cast<std::uint64_t>(c - '0');
         if (value > (std::numeric_limits<std::uint64_t>::max() - digit) / 10) return std::nullopt;
         value = value * 10 + digit;

@@ -3,6 +3,7 @@
 // The whole object must have one given digest.
 #pragma once
 
+#include <cleave/base/ascii.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/verify/concept.hpp>
 
@@ -47,9 +48,9 @@ namespace detail {
     auto const next = [](std::string_view& text) {
         while (text.starts_with('-') || text.starts_with('_')) text.remove_prefix(1);
         if (text.empty()) return -1;
-        int const c = static_cast<unsigned char>(text.front());
+        int const c = static_cast<unsigned char>(ascii_lower(text.front()));
         text.remove_prefix(1);
-        return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
+        return c;
     };
     for (;;) {
         int const c = next(a);
@@ -80,11 +81,7 @@ parse_digest_algorithm(std::string_view name) noexcept {
     value.size = digest_size(algorithm);
     if (hex.size() != value.size * 2) return std::nullopt;
     for (std::size_t i = 0; i != hex.size(); ++i) {
-        char const c = hex[i];
-        int nibble = -1;
-        if (c >= '0' && c <= '9') nibble = c - '0';
-        if (c >= 'a' && c <= 'f') nibble = c - 'a' + 10;
-        if (c >= 'A' && c <= 'F') nibble = c - 'A' + 10;
+        int const nibble = detail::ascii_hex(hex[i]);
         if (nibble < 0) return std::nullopt;
         auto& byte = value.bytes[i / 2];
         byte = (byte << 4) | static_cast<std::byte>(nibble);
