@@ -12,6 +12,7 @@
 #include <cleave/http/content_range.hpp>
 #include <cleave/http/date.hpp>
 #include <cleave/http/response_head.hpp>
+#include <cleave/http/retry_after.hpp>
 #include <cleave/http/text.hpp>
 #include <cleave/http/validator.hpp>
 

@@ -27,6 +27,8 @@
 #include <cleave/http/repr_digest.hpp>
 #include <cleave/http/request_head.hpp>
 #include <cleave/http/response_head.hpp>
+#include <cleave/http/retry_after.hpp>
+#include <cleave/http/text.hpp>
 #include <cleave/http/validator.hpp>
 
 #include <cleave/plan/concept.hpp>

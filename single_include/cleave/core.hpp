@@ -2086,11 +2086,13 @@ inline constexpr char const* version_string = "0.1.0";
 // ---- cleave/http/body.hpp ----
 
 // Where a reply's body ends, and whether the connection lives on behind it: framing, the chunked
-// transfer coding, persistence, and Retry-After. Moves no bodies and keeps no bytes of them.
+// transfer coding, and persistence. Moves no bodies and keeps no bytes of them.
 
-// ---- cleave/http/date.hpp ----
+// ---- cleave/http/response_head.hpp ----
 
-// Reads the dates of HTTP fields. Asks no clock, and knows no time zone but GMT.
+// Reads the head of a reply, status line and fields, from bytes that arrive in any portions, and
+// skips interim replies. Accepts less than some servers send, on purpose: two readers must not see
+// two messages in the same bytes. Knows no field by name, nothing of bodies, and no sockets.
 
 // ---- cleave/http/text.hpp ----
 
@@ -2194,143 +2196,6 @@ template <class Test>
 
 namespace cleave {
 
-/// Reads an HTTP-date (RFC 9110, section 5.6.7) as seconds since 1970-01-01 00:00:00 UTC.
-///
-/// All three forms: "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT" and
-/// "Sun Nov  6 08:49:37 1994", case and spaces exactly so. Two-digit years are taken as 1970 to
-/// 2069, since "50 years ahead" cannot be told without a clock. The day's name must be one, but is
-/// not held against the date. Second 60, a leap second, counts as the first of the next minute.
-[[nodiscard]] constexpr std::optional<std::int64_t> parse_http_date(std::string_view text) noexcept;
-
-namespace detail {
-
-inline constexpr std::array<std::string_view, 7> date_days = {
-    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
-inline constexpr std::array<std::string_view, 12> date_months = {
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-
-/// Takes fixed parts off the front of a text; after one that does not fit, nothing does.
-struct date_reader {
-    std::string_view rest;
-    bool good = true;
-
-    constexpr void literal(std::string_view what) noexcept {
-        good = good && rest.starts_with(what);
-        if (good) rest.remove_prefix(what.size());
-    }
-    constexpr int number(std::size_t digits) noexcept {
-        int value = 0;
-        good = good && rest.size() >= digits;
-        for (std::size_t i = 0; good && i < digits; ++i) {
-            good = ascii_is_digit(rest[i]);
-            value = value * 10 + (rest[i] - '0');
-        }
-        if (good) rest.remove_prefix(digits);
-        return value;
-    }
-    /// 1 to 12.
-    constexpr int month() noexcept {
-        for (std::size_t i = 0; good && i < date_months.size(); ++i) {
-            if (!rest.starts_with(date_months[i])) continue;
-            rest.remove_prefix(date_months[i].size());
-            return static_cast<int>(i) + 1;
-        }
-        good = false;
-        return 0;
-    }
-    /// Seconds of the day.
-    constexpr int time() noexcept {
-        int const hour = number(2);
-        literal(":");
-        int const minute = number(2);
-        literal(":");
-        int const second = number(2);
-        good = good && hour < 24 && minute < 60 && second <= 60;
-        return (hour * 60 + minute) * 60 + second;
-    }
-};
-
-/// Days from 1970-01-01 to a day of the Gregorian calendar, `year` from 0 on.
-[[nodiscard]] constexpr std::int64_t date_days_since_1970(int year, int month, int day) noexcept {
-    // Years are counted from March on, so that the leap day is a year's last.
-    std::int64_t const y = month > 2 ? year : year - 1;
-    std::int64_t const m = month > 2 ? month - 3 : month + 9;
-    std::int64_t const leap_days = y >= 0 ? y / 4 - y / 100 + y / 400 : -1;
-    return y * 365 + leap_days + (m * 153 + 2) / 5 + day - 1 - 719468;
-}
-
-[[nodiscard]] constexpr int date_days_of(int year, int month) noexcept {
-    if (month == 2) return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0 ? 29 : 28;
-    return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
-}
-
-} // namespace detail
-
-constexpr std::optional<std::int64_t> parse_http_date(std::string_view text) noexcept {
-    std::size_t const end = text.find_first_of(", ");
-    if (end == std::string_view::npos) return std::nullopt;
-    std::string_view const name = text.substr(0, end);
-    bool full_name = false;
-    bool short_name = false;
-    for (std::string_view const day : detail::date_days) {
-        full_name = full_name || name == day;
-        short_name = short_name || name == day.substr(0, 3);
-    }
-    if (!full_name && !short_name) return std::nullopt;
-
-    detail::date_reader read{text.substr(end)};
-    int year = 0, month = 0, day = 0, seconds = 0;
-    if (short_name && read.rest[0] == ',') {
-        read.literal(", ");
-        day = read.number(2);
-        read.literal(" ");
-        month = read.month();
-        read.literal(" ");
-        year = read.number(4);
-        read.literal(" ");
-        seconds = read.time();
-        read.literal(" GMT");
-    } else if (full_name) {
-        read.literal(", ");
-        day = read.number(2);
-        read.literal("-");
-        month = read.month();
-        read.literal("-");
-        year = read.number(2);
-        year += year < 70 ? 2000 : 1900;
-        read.literal(" ");
-        seconds = read.time();
-        read.literal(" GMT");
-    } else {
-        read.literal(" ");
-        month = read.month();
-        read.literal(" ");
-        if (read.rest.starts_with(' ')) {
-            read.literal(" ");
-            day = read.number(1);
-        } else {
-            day = read.number(2);
-        }
-        read.literal(" ");
-        seconds = read.time();
-        read.literal(" ");
-        year = read.number(4);
-    }
-    if (!read.good || !read.rest.empty()) return std::nullopt;
-    if (day < 1 || day > detail::date_days_of(year, month)) return std::nullopt;
-    return detail::date_days_since_1970(year, month, day) * 86400 + seconds;
-}
-
-} // namespace cleave
-
-// ---- cleave/http/response_head.hpp ----
-
-// Reads the head of a reply, status line and fields, from bytes that arrive in any portions, and
-// skips interim replies. Accepts less than some servers send, on purpose: two readers must not see
-// two messages in the same bytes. Knows no field by name, nothing of bodies, and no sockets.
-
-namespace cleave {
-
 /// One field line, the value without white space around it.
 struct field {
     std::string_view name, value;
@@ -2369,6 +2234,15 @@ class response_head {
     std::string_view reason_;
     std::vector<field> fields_;
 };
+
+namespace detail {
+/// The value of a field that stands there exactly once.
+[[nodiscard]] inline std::optional<std::string_view> single(response_head const& head,
+                                                            std::string_view name) noexcept {
+    if (head.count(name) != 1) return std::nullopt;
+    return head.find(name);
+}
+} // namespace detail
 
 /// How much of a head is read before the connection is given up.
 struct head_limits {
@@ -2839,28 +2713,6 @@ class chunked_decoder {
     part is_ = part::size;
 };
 
-/// How long the server asks to wait (RFC 9110, section 10.2.3): 0 for a time that has passed, at
-/// most 24 hours. A date is held against the reply's own Date, for clocks differ. None where the
-/// field is absent, doubled or unreadable, or a date comes without a Date.
-[[nodiscard]] inline std::optional<std::chrono::seconds>
-read_retry_after(response_head const& head) noexcept {
-    constexpr std::int64_t most = 24 * 60 * 60;
-    if (head.count("Retry-After") != 1) return std::nullopt;
-    std::string_view const value = *head.find("Retry-After");
-
-    if (!value.empty() &&
-        std::all_of(value.begin(), value.end(), [](char c) { return detail::ascii_is_digit(c); })) {
-        auto const delay = detail::http_number(value);
-        bool const fits = delay && *delay < static_cast<std::uint64_t>(most);
-        return std::chrono::seconds{fits ? static_cast<std::int64_t>(*delay) : most};
-    }
-    if (head.count("Date") != 1) return std::nullopt;
-    auto const until = parse_http_date(value);
-    auto const now = parse_http_date(*head.find("Date"));
-    if (!until || !now) return std::nullopt;
-    return std::chrono::seconds{std::clamp<std::int64_t>(*until - *now, 0, most)};
-}
-
 } // namespace cleave
 
 // ---- cleave/http/content_range.hpp ----
@@ -2916,6 +2768,171 @@ parse_content_range(std::string_view text) noexcept {
 
 } // namespace cleave
 
+// ---- cleave/http/retry_after.hpp ----
+
+// Reads Retry-After, the field by which a server says when to ask again. Asks no clock, and waits
+// for nothing.
+
+// ---- cleave/http/date.hpp ----
+
+// Reads the dates of HTTP fields. Asks no clock, and knows no time zone but GMT.
+
+namespace cleave {
+
+/// Reads an HTTP-date (RFC 9110, section 5.6.7) as seconds since 1970-01-01 00:00:00 UTC.
+///
+/// All three forms: "Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT" and
+/// "Sun Nov  6 08:49:37 1994", case and spaces exactly so. Two-digit years are taken as 1970 to
+/// 2069, since "50 years ahead" cannot be told without a clock. The day's name must be one, but is
+/// not held against the date. Second 60, a leap second, counts as the first of the next minute.
+[[nodiscard]] constexpr std::optional<std::int64_t> parse_http_date(std::string_view text) noexcept;
+
+namespace detail {
+
+inline constexpr std::array<std::string_view, 7> date_days = {
+    "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
+inline constexpr std::array<std::string_view, 12> date_months = {
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+/// Takes fixed parts off the front of a text; after one that does not fit, nothing does.
+struct date_reader {
+    std::string_view rest;
+    bool good = true;
+
+    constexpr void literal(std::string_view what) noexcept {
+        good = good && rest.starts_with(what);
+        if (good) rest.remove_prefix(what.size());
+    }
+    constexpr int number(std::size_t digits) noexcept {
+        int value = 0;
+        good = good && rest.size() >= digits;
+        for (std::size_t i = 0; good && i < digits; ++i) {
+            good = ascii_is_digit(rest[i]);
+            value = value * 10 + (rest[i] - '0');
+        }
+        if (good) rest.remove_prefix(digits);
+        return value;
+    }
+    /// 1 to 12.
+    constexpr int month() noexcept {
+        for (std::size_t i = 0; good && i < date_months.size(); ++i) {
+            if (!rest.starts_with(date_months[i])) continue;
+            rest.remove_prefix(date_months[i].size());
+            return static_cast<int>(i) + 1;
+        }
+        good = false;
+        return 0;
+    }
+    /// Seconds of the day.
+    constexpr int time() noexcept {
+        int const hour = number(2);
+        literal(":");
+        int const minute = number(2);
+        literal(":");
+        int const second = number(2);
+        good = good && hour < 24 && minute < 60 && second <= 60;
+        return (hour * 60 + minute) * 60 + second;
+    }
+};
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar, `year` from 0 on.
+[[nodiscard]] constexpr std::int64_t date_days_since_1970(int year, int month, int day) noexcept {
+    // Years are counted from March on, so that the leap day is a year's last.
+    std::int64_t const y = month > 2 ? year : year - 1;
+    std::int64_t const m = month > 2 ? month - 3 : month + 9;
+    std::int64_t const leap_days = y >= 0 ? y / 4 - y / 100 + y / 400 : -1;
+    return y * 365 + leap_days + (m * 153 + 2) / 5 + day - 1 - 719468;
+}
+
+[[nodiscard]] constexpr int date_days_of(int year, int month) noexcept {
+    if (month == 2) return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0 ? 29 : 28;
+    return month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+}
+
+} // namespace detail
+
+constexpr std::optional<std::int64_t> parse_http_date(std::string_view text) noexcept {
+    std::size_t const end = text.find_first_of(", ");
+    if (end == std::string_view::npos) return std::nullopt;
+    std::string_view const name = text.substr(0, end);
+    bool full_name = false;
+    bool short_name = false;
+    for (std::string_view const day : detail::date_days) {
+        full_name = full_name || name == day;
+        short_name = short_name || name == day.substr(0, 3);
+    }
+    if (!full_name && !short_name) return std::nullopt;
+
+    detail::date_reader read{text.substr(end)};
+    int year = 0, month = 0, day = 0, seconds = 0;
+    if (short_name && read.rest[0] == ',') {
+        read.literal(", ");
+        day = read.number(2);
+        read.literal(" ");
+        month = read.month();
+        read.literal(" ");
+        year = read.number(4);
+        read.literal(" ");
+        seconds = read.time();
+        read.literal(" GMT");
+    } else if (full_name) {
+        read.literal(", ");
+        day = read.number(2);
+        read.literal("-");
+        month = read.month();
+        read.literal("-");
+        year = read.number(2);
+        year += year < 70 ? 2000 : 1900;
+        read.literal(" ");
+        seconds = read.time();
+        read.literal(" GMT");
+    } else {
+        read.literal(" ");
+        month = read.month();
+        read.literal(" ");
+        if (read.rest.starts_with(' ')) {
+            read.literal(" ");
+            day = read.number(1);
+        } else {
+            day = read.number(2);
+        }
+        read.literal(" ");
+        seconds = read.time();
+        read.literal(" ");
+        year = read.number(4);
+    }
+    if (!read.good || !read.rest.empty()) return std::nullopt;
+    if (day < 1 || day > detail::date_days_of(year, month)) return std::nullopt;
+    return detail::date_days_since_1970(year, month, day) * 86400 + seconds;
+}
+
+} // namespace cleave
+
+namespace cleave {
+
+/// How long the server asks to wait (RFC 9110, section 10.2.3): 0 for a time that has passed, at
+/// most 24 hours. A date is held against the reply's own Date, for clocks differ. None where the
+/// field is absent, doubled or unreadable, or a date comes without a Date.
+[[nodiscard]] inline std::optional<std::chrono::seconds>
+read_retry_after(response_head const& head) noexcept {
+    constexpr std::int64_t most = 24 * 60 * 60;
+    auto const value = detail::single(head, "Retry-After");
+    if (!value) return std::nullopt;
+
+    if (!value->empty() && std::all_of(value->begin(), value->end(), detail::ascii_is_digit)) {
+        auto const delay = detail::http_number(*value);
+        bool const fits = delay && *delay < static_cast<std::uint64_t>(most);
+        return std::chrono::seconds{fits ? static_cast<std::int64_t>(*delay) : most};
+    }
+    auto const date = detail::single(head, "Date");
+    auto const until = parse_http_date(*value);
+    auto const now = date ? parse_http_date(*date) : std::nullopt;
+    if (!until || !now) return std::nullopt;
+    return std::chrono::seconds{std::clamp<std::int64_t>(*until - *now, 0, most)};
+}
+
+} // namespace cleave
+
 // ---- cleave/http/validator.hpp ----
 
 // Reads what a reply says of its object's version: strong and weak ETags, and Last-Modified where
@@ -2941,13 +2958,6 @@ inline constexpr std::size_t longest_etag = 1024;
 /// The same with "W/" before it, in upper case.
 [[nodiscard]] constexpr bool etag_is_weak(std::string_view text) noexcept {
     return text.size() <= longest_etag && text.starts_with("W/") && etag_is_strong(text.substr(2));
-}
-
-/// The value of a field that stands there exactly once.
-[[nodiscard]] inline std::optional<std::string_view> single(response_head const& head,
-                                                            std::string_view name) noexcept {
-    if (head.count(name) != 1) return std::nullopt;
-    return head.find(name);
 }
 
 /// A validator's text, not yet copied.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Framing, persistence, the chunked coding and Retry-After.
+// Framing, persistence and the chunked coding.
 
 #include <cleave/http/body.hpp>
 
@@ -8,7 +8,6 @@
 #include <support/catch.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,7 +24,6 @@ using cleave_test::head_text;
 using cleave_test::read_head;
 using kind = body_framing::kind;
 using state = chunked_decoder::state;
-using namespace std::chrono_literals;
 using namespace std::string_literals;
 
 namespace {
@@ -391,50 +389,5 @@ TEST_CASE("any chunking of any bytes decodes to them, however it is split (C01, 
         // One byte changed: it fails or it does not, but never depending on how it is split.
         in[below(in.size())] = static_cast<char>(random());
         if (decode(in, in.size()) != decode(in, 1 + below(20))) FAIL(in);
-    }
-}
-
-TEST_CASE("Retry-After (E11, E12, E13)") {
-    struct row {
-        std::string fields;
-        std::optional<std::chrono::seconds> delay;
-    };
-    std::string const date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
-    row const rows[] = {
-        {"", {}},
-        {"Retry-After: 2\r\n", 2s},
-        {"retry-after:\t0120 \r\n", 120s},
-        {"Retry-After: 0\r\n", 0s},
-        {"Retry-After: 86399\r\n", 86399s},
-        {"Retry-After: 86400\r\n", 24h},
-        // E12
-        {"Retry-After: Sun, 06 Nov 1994 08:49:40 GMT\r\n" + date, 3s},
-        {date + "Retry-After: Sunday, 06-Nov-94 08:50:37 GMT\r\n", 60s},
-        {date + "Retry-After: Sun Nov  6 09:49:37 1994\r\n", 1h},
-        {date + "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n", 0s},
-        {date + "Retry-After: Sun, 06 Nov 1994 08:49:36 GMT\r\n", 0s},
-        {date + "Retry-After: Thu, 01 Jan 1970 00:00:00 GMT\r\n", 0s},
-        {"Retry-After: Sun, 06 Nov 1994 08:49:40 GMT\r\n", {}},
-        {date + date + "Retry-After: Sun, 06 Nov 1994 08:49:40 GMT\r\n", {}},
-        {"Date: x\r\nRetry-After: Sun, 06 Nov 1994 08:49:40 GMT\r\n", {}},
-        {date + "Retry-After: -5\r\n", {}},
-        {date + "Retry-After: +5\r\n", {}},
-        {date + "Retry-After: 1.5\r\n", {}},
-        {date + "Retry-After: 5s\r\n", {}},
-        {date + "Retry-After: 5, 5\r\n", {}},
-        {date + "Retry-After:\r\n", {}},
-        {date + "Retry-After: soon\r\n", {}},
-        {"Retry-After: 5\r\nRetry-After: 5\r\n", {}},
-        {"Retry-After: 5\r\nRetry-After: 6\r\n", {}},
-        // E13
-        {"Retry-After: 9223372037\r\n", 24h},
-        {"Retry-After: 9223372036854775808\r\n", 24h},
-        {"Retry-After: 99999999999999999999\r\n", 24h},
-        {"Retry-After: " + std::string(1000, '9') + "\r\n", 24h},
-        {date + "Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", 24h},
-    };
-    for (row const& r : rows) {
-        INFO(r.fields);
-        CHECK(cleave::read_retry_after(read_head{head_text(503, r.fields)}) == r.delay);
     }
 }

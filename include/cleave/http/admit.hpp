@@ -14,6 +14,7 @@
 #include <cleave/http/body.hpp>
 #include <cleave/http/content_range.hpp>
 #include <cleave/http/response_head.hpp>
+#include <cleave/http/retry_after.hpp>
 #include <cleave/http/text.hpp>
 #include <cleave/http/validator.hpp>
 

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: BSL-1.0
 //
 // Where a reply's body ends, and whether the connection lives on behind it: framing, the chunked
-// transfer coding, persistence, and Retry-After. Moves no bodies and keeps no bytes of them.
+// transfer coding, and persistence. Moves no bodies and keeps no bytes of them.
 #pragma once
 
 #include <cleave/base/ascii.hpp>
 #include <cleave/base/error.hpp>
-#include <cleave/http/date.hpp>
 #include <cleave/http/response_head.hpp>
 #include <cleave/http/text.hpp>
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -231,27 +229,5 @@ class chunked_decoder {
     std::uint32_t trailer_bytes_ = 0;
     part is_ = part::size;
 };
-
-/// How long the server asks to wait (RFC 9110, section 10.2.3): 0 for a time that has passed, at
-/// most 24 hours. A date is held against the reply's own Date, for clocks differ. None where the
-/// field is absent, doubled or unreadable, or a date comes without a Date.
-[[nodiscard]] inline std::optional<std::chrono::seconds>
-read_retry_after(response_head const& head) noexcept {
-    constexpr std::int64_t most = 24 * 60 * 60;
-    if (head.count("Retry-After") != 1) return std::nullopt;
-    std::string_view const value = *head.find("Retry-After");
-
-    if (!value.empty() &&
-        std::all_of(value.begin(), value.end(), [](char c) { return detail::ascii_is_digit(c); })) {
-        auto const delay = detail::http_number(value);
-        bool const fits = delay && *delay < static_cast<std::uint64_t>(most);
-        return std::chrono::seconds{fits ? static_cast<std::int64_t>(*delay) : most};
-    }
-    if (head.count("Date") != 1) return std::nullopt;
-    auto const until = parse_http_date(value);
-    auto const now = parse_http_date(*head.find("Date"));
-    if (!until || !now) return std::nullopt;
-    return std::chrono::seconds{std::clamp<std::int64_t>(*until - *now, 0, most)};
-}
 
 } // namespace cleave

@@ -57,6 +57,15 @@ class response_head {
     std::vector<field> fields_;
 };
 
+namespace detail {
+/// The value of a field that stands there exactly once.
+[[nodiscard]] inline std::optional<std::string_view> single(response_head const& head,
+                                                            std::string_view name) noexcept {
+    if (head.count(name) != 1) return std::nullopt;
+    return head.find(name);
+}
+} // namespace detail
+
 /// How much of a head is read before the connection is given up.
 struct head_limits {
     /// Of the final head and all interim replies before it together.

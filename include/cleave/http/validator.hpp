@@ -11,7 +11,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string_view>
 
 namespace cleave {
@@ -34,13 +33,6 @@ inline constexpr std::size_t longest_etag = 1024;
 /// The same with "W/" before it, in upper case.
 [[nodiscard]] constexpr bool etag_is_weak(std::string_view text) noexcept {
     return text.size() <= longest_etag && text.starts_with("W/") && etag_is_strong(text.substr(2));
-}
-
-/// The value of a field that stands there exactly once.
-[[nodiscard]] inline std::optional<std::string_view> single(response_head const& head,
-                                                            std::string_view name) noexcept {
-    if (head.count(name) != 1) return std::nullopt;
-    return head.find(name);
 }
 
 /// A validator's text, not yet copied.
