@@ -13,6 +13,7 @@
 #include <cleave/base/url.hpp>
 #include <cleave/http/body.hpp>
 #include <cleave/http/content_range.hpp>
+#include <cleave/http/redirect.hpp>
 #include <cleave/http/response_head.hpp>
 #include <cleave/http/retry_after.hpp>
 #include <cleave/http/text.hpp>
@@ -310,12 +311,8 @@ struct judge {
 
     void no_object() const {
         int const status = head.status();
+        if (is_redirect(status)) return elsewhere();
         switch (status) {
-        case 301:
-        case 302:
-        case 303:
-        case 307:
-        case 308: return elsewhere();
         case 401: return refuse(error::unauthorized, {});
         case 403: return refuse(error::forbidden, {});
         case 404: return refuse(error::not_found, {});

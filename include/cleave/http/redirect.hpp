@@ -68,10 +68,8 @@ namespace detail {
     reference = reference.substr(0, reference.find('#'));
     // A scheme ends at the first colon, which no slash or question mark comes before.
     std::size_t const colon = reference.find_first_of(":/?");
-    if (colon != std::string_view::npos && reference[colon] == ':') {
-        url const to = url::parse(reference, ec);
-        return to;
-    }
+    if (colon != std::string_view::npos && reference[colon] == ':')
+        return url::parse(reference, ec);
     if (reference.starts_with("//"))
         return url::parse(std::string{base.scheme()} + ":" + std::string{reference}, ec);
 
