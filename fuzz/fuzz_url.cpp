@@ -148,8 +148,8 @@ void judge_request(url const& u, std::span<cleave::header const> headers, bool p
     cleave::proxy_hop const hop{"Basic eDp5"};
     cleave::proxy_hop const* const proxy = proxied ? &hop : nullptr;
     std::string text;
-    cleave::write_request_head(text,
-                               {u, cleave::segment{5, 9}, &condition, headers, "agent", proxy});
+    cleave::append_request_head(text,
+                                {u, cleave::segment{5, 9}, &condition, headers, "agent", proxy});
     // Lines, and nothing that could be taken for the end of one, or of the request line's words.
     std::vector<std::string_view> lines;
     std::string_view rest = text;

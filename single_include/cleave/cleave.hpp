@@ -3778,12 +3778,6 @@ inline void append_request_head(std::string& to, request_fields const& fields) {
     to += "\r\n";
 }
 
-/// The same, in place of what `to` holds, whose capacity is kept.
-inline void write_request_head(std::string& to, request_fields const& fields) {
-    to.clear();
-    append_request_head(to, fields);
-}
-
 /// The value of an Authorization or Proxy-Authorization field (RFC 7617, section 2) for userinfo as
 /// a URL has it.
 [[nodiscard]] inline std::string basic_credentials(std::string_view userinfo) {

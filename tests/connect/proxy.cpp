@@ -561,12 +561,12 @@ TEST_CASE("http_proxies: http requests with the whole URL, to the proxy that hop
     route_client client{way, to};
     CHECK_FALSE(client.result());
     std::string head;
-    cleave::write_request_head(head, {.target = to,
-                                      .range = {},
-                                      .if_range = nullptr,
-                                      .headers = {},
-                                      .user_agent = {},
-                                      .proxy = way.hop(to)});
+    cleave::append_request_head(head, {.target = to,
+                                       .range = {},
+                                       .if_range = nullptr,
+                                       .headers = {},
+                                       .user_agent = {},
+                                       .proxy = way.hop(to)});
     client.write(head);
     auto far = origin.accept();
     auto const expected = "GET /x?y HTTP/1.1\r\nHost: " + host + "\r\n";

@@ -43,11 +43,13 @@ std::string written(asked const& what) {
     url const target = url::parse(what.target, ec);
     REQUIRE_FALSE(ec);
     REQUIRE_FALSE(check_headers(what.headers, what.user_agent));
-    std::string to = "something that was there before";
-    cleave::write_request_head(to, {target, what.range, what.if_range ? &*what.if_range : nullptr,
-                                    what.headers, what.user_agent,
-                                    what.proxy ? &*what.proxy : nullptr});
-    return to;
+    std::string const before = "something that was there before";
+    std::string to = before;
+    cleave::append_request_head(to, {target, what.range, what.if_range ? &*what.if_range : nullptr,
+                                     what.headers, what.user_agent,
+                                     what.proxy ? &*what.proxy : nullptr});
+    REQUIRE(to.starts_with(before));
+    return to.substr(before.size());
 }
 
 std::size_t lines_with(std::string const& text, std::string const& name) {
@@ -79,10 +81,11 @@ TEST_CASE("a request is written into memory that is used again") {
     validator const v{kind::strong_etag, "\"v1\""};
     std::string to;
     request_fields const fields{target, segment{0, max_offset - 1}, &v, {}, "cleave"};
-    cleave::write_request_head(to, fields);
+    cleave::append_request_head(to, fields);
     std::string const first = to;
     char const* const where = to.data();
-    cleave::write_request_head(to, fields);
+    to.clear();
+    cleave::append_request_head(to, fields);
     CHECK(to == first);
     CHECK(to.data() == where);
 }
