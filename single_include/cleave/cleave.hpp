@@ -10513,10 +10513,14 @@ namespace cleave {
 /// | `f.resize(size, ec)`      | makes it exactly `size` bytes long                             |
 /// | `f.sync(ec)`              | what was written survives a power cut                          |
 /// | `f.publish(t, ec)`        | the partial becomes `t`, whole, in one step, durably           |
-/// | `f.discard()`             | removes the partial if it is still ours, and closes            |
+/// | `f.discard()`             | removes the partial or journal if it is still ours, and closes |
 /// | `f.close()`               | closes it and leaves it where it is                            |
+/// | `f.native_handle()`       | optional: const: the descriptor that the system knows it by,   |
+/// |                           | `int`; -1 where none is open; `noexcept`. Bytes of a plain     |
+/// |                           | connection then go there without a `write_at`                  |
 ///
-/// `read_at` may run beside `write_at` for other bytes. Models: `posix_file`.
+/// `read_at`, `write_at` and `sync` may run in several threads at once, for different bytes, but no
+/// two `sync`. Models: `posix_file`.
 template <class F>
 concept file = std::move_constructible<F> &&
                requires(F& f, std::string const& path, std::uint64_t offset,
@@ -13475,14 +13479,14 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 ///
 /// `open`, `reopen`, `read`, `deliver`, `flush`, `sync`, `publish`, `keep` and `abandon` run beside
 /// the lanes and may block, one at a time; `read`, `deliver` and `flush` while other bytes are
-/// prepared and committed. The others run
-/// with the lanes. Models: `file_sink`, `mapped_file_sink`, `memory_sink`, `ordered_sink`,
-/// `null_sink`, `tee_sink`.
+/// prepared and committed. The others run with the lanes, and so does `read` as well, where a lane
+/// compares or checks what is in place: then in several threads at once. Models: `file_sink`,
+/// `mapped_file_sink`, `memory_sink`, `ordered_sink`, `null_sink`, `tee_sink`.
 template <class S>
 concept byte_sink =
     std::move_constructible<S> &&
     requires(S& s, std::uint64_t offset, std::size_t n, std::optional<std::uint64_t> size,
-             std::span<std::byte> to, std::error_code& ec) {
+             std::error_code& ec) {
         { S::traits } -> std::convertible_to<sink_traits>;
         s.check(ec);
         s.open(size, ec);

@@ -33,10 +33,14 @@ namespace cleave {
 /// | `f.resize(size, ec)`      | makes it exactly `size` bytes long                             |
 /// | `f.sync(ec)`              | what was written survives a power cut                          |
 /// | `f.publish(t, ec)`        | the partial becomes `t`, whole, in one step, durably           |
-/// | `f.discard()`             | removes the partial if it is still ours, and closes            |
+/// | `f.discard()`             | removes the partial or journal if it is still ours, and closes |
 /// | `f.close()`               | closes it and leaves it where it is                            |
+/// | `f.native_handle()`       | optional: const: the descriptor that the system knows it by,   |
+/// |                           | `int`; -1 where none is open; `noexcept`. Bytes of a plain     |
+/// |                           | connection then go there without a `write_at`                  |
 ///
-/// `read_at` may run beside `write_at` for other bytes. Models: `posix_file`.
+/// `read_at`, `write_at` and `sync` may run in several threads at once, for different bytes, but no
+/// two `sync`. Models: `posix_file`.
 template <class F>
 concept file = std::move_constructible<F> &&
                requires(F& f, std::string const& path, std::uint64_t offset,

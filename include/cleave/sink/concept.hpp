@@ -120,14 +120,14 @@ concept writes = requires(S& s, std::uint64_t offset, std::span<std::byte const>
 ///
 /// `open`, `reopen`, `read`, `deliver`, `flush`, `sync`, `publish`, `keep` and `abandon` run beside
 /// the lanes and may block, one at a time; `read`, `deliver` and `flush` while other bytes are
-/// prepared and committed. The others run
-/// with the lanes. Models: `file_sink`, `mapped_file_sink`, `memory_sink`, `ordered_sink`,
-/// `null_sink`, `tee_sink`.
+/// prepared and committed. The others run with the lanes, and so does `read` as well, where a lane
+/// compares or checks what is in place: then in several threads at once. Models: `file_sink`,
+/// `mapped_file_sink`, `memory_sink`, `ordered_sink`, `null_sink`, `tee_sink`.
 template <class S>
 concept byte_sink =
     std::move_constructible<S> &&
     requires(S& s, std::uint64_t offset, std::size_t n, std::optional<std::uint64_t> size,
-             std::span<std::byte> to, std::error_code& ec) {
+             std::error_code& ec) {
         { S::traits } -> std::convertible_to<sink_traits>;
         s.check(ec);
         s.open(size, ec);
