@@ -43,5 +43,6 @@
 
 #include <cleave/driver/background.hpp>
 #include <cleave/driver/download_op.hpp>
+#include <cleave/driver/grant_filler.hpp>
 
 #include <cleave/download.hpp>
