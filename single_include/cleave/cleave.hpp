@@ -15701,6 +15701,23 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         l.low_water = 1;
     }
 
+    // A function for another thread: does `work(op)` there, and `then(op, what it gave)` back on
+    // the strand, also where there is no memory left to post that.
+    template <class Work, class Then>
+    [[nodiscard]] auto there_and_back(std::shared_ptr<standby_memory> memory, Work work,
+                                      Then then) {
+        return [self = this->shared_from_this(), memory = std::move(memory), work, then]() mutable {
+            auto outcome = work(*self);
+            // The last owner must not be the thread that runs this.
+            auto strand = self->strand_;
+            auto back = [self = std::move(self), then, outcome = std::move(outcome)]() mutable {
+                then(*self, std::move(outcome));
+            };
+            // Nobody could catch what is thrown here.
+            asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
+        };
+    }
+
     void perform(action::run const& a) {
         ++outstanding_;
         if (a.what == job::recall) return recall();
@@ -15714,20 +15731,14 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             return deliver_later(a);
         std::optional<failure> why;
         try {
-            background_.post(executor_, [self = this->shared_from_this(), a]() mutable {
-                event::job_ended ended = self->try_to(a);
-                // The last owner must not be the thread that runs this.
-                auto strand = self->strand_;
-                auto memory = self->standby_;
-                auto back = [self = std::move(self), a, ended = std::move(ended)]() mutable {
-                    // Hashed first; what comes now does not block.
-                    if (a.what == job::deliver && delivers_later_only && !ended.failed)
-                        return self->deliver_later(a);
-                    self->job_ended(std::move(ended));
-                };
-                // Nobody could catch what is thrown here.
-                asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
-            });
+            auto work = [a](download_op& op) { return op.try_to(a); };
+            auto then = [a](download_op& op, event::job_ended ended) {
+                // Hashed first; what comes now does not block.
+                if (a.what == job::deliver && delivers_later_only && !ended.failed)
+                    return op.deliver_later(a);
+                op.answer(std::move(ended));
+            };
+            background_.post(executor_, there_and_back(standby_, work, then));
         } catch (...) {
             why = failure{code_of_exception(), cause::permanent, phase::setup, 0, std::nullopt, {}};
         }
@@ -15738,19 +15749,14 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void recall() {
         event::recalled refused;
         try {
-            background_.post(executor_, [self = this->shared_from_this()]() mutable {
+            auto work = [](download_op& op) {
                 event::recalled e;
-                std::error_code const ec = guarded([&] { return self->try_to_recall(e.state); });
+                std::error_code const ec = guarded([&] { return op.try_to_recall(e.state); });
                 if (ec) e.failed = sink_failure(ec);
-                auto strand = self->strand_;
-                auto memory = self->standby_;
-                auto back = [self = std::move(self), e = std::move(e)]() mutable {
-                    --self->outstanding_;
-                    self->tell(std::move(e));
-                    self->complete_when_quiet();
-                };
-                asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
-            });
+                return e;
+            };
+            auto then = [](download_op& op, event::recalled e) { op.answer(std::move(e)); };
+            background_.post(executor_, there_and_back(standby_, work, then));
             return;
         } catch (...) {
             refused.failed =
@@ -15808,7 +15814,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         tell(event::job_ended{.what = what, .failed = std::move(why), .digest = {}});
     }
 
-    void job_ended(event::job_ended e) {
+    void answer(any_event e) {
         --outstanding_;
         tell(std::move(e));
         complete_when_quiet();
@@ -15825,7 +15831,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                     auto strand = self->strand_;
                     asio::post(strand,
                                [self = std::move(self), ended = std::move(ended)]() mutable {
-                                   self->job_ended(std::move(ended));
+                                   self->answer(std::move(ended));
                                });
                 });
         }
@@ -15943,20 +15949,16 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void fill_apart(lane_id id) {
         lane_type& l = lanes_[id];
         if (!l.standby) l.standby = std::make_shared<standby_memory>();
-        asio::post(executor_, [self = this->shared_from_this(), memory = l.standby, id,
-                               epoch = l.epoch, grant = l.grants]() mutable {
-            auto stopped = self->fill_until_stopped(id, epoch, grant);
-            // The last owner must not be the thread that runs this.
-            auto strand = self->strand_;
-            auto back = [self = std::move(self), id, epoch, grant,
-                         stopped = std::move(stopped)]() mutable {
-                --self->outstanding_;
-                if (epoch == self->lanes_[id].epoch) self->filled(id, grant, std::move(stopped));
-                self->complete_when_quiet();
-            };
-            // Nobody could catch what is thrown here.
-            asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
-        });
+        auto work = [id, epoch = l.epoch, grant = l.grants](download_op& op) {
+            return op.fill_until_stopped(id, epoch, grant);
+        };
+        auto then = [id, epoch = l.epoch, grant = l.grants](download_op& op,
+                                                            std::optional<fill_stop> stopped) {
+            --op.outstanding_;
+            if (epoch == op.lanes_[id].epoch) op.filled(id, grant, std::move(stopped));
+            op.complete_when_quiet();
+        };
+        asio::post(executor_, there_and_back(l.standby, work, then));
         l.waiting = true;
         ++outstanding_;
     }
