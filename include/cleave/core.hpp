@@ -74,6 +74,7 @@
 #include <cleave/engine/checked_runs.hpp>
 #include <cleave/engine/engine.hpp>
 #include <cleave/engine/event.hpp>
+#include <cleave/engine/failure_kinds.hpp>
 #include <cleave/engine/lane.hpp>
 #include <cleave/engine/ledger.hpp>
 #include <cleave/engine/mirrors.hpp>

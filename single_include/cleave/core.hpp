@@ -7006,6 +7006,50 @@ class checked_runs {
 // and the order in which a download may end. No I/O, no clock, no randomness but the request's
 // seed, and no model of any policy: the same engine runs under Asio and in a simulation.
 
+// ---- cleave/engine/failure_kinds.hpp ----
+
+// What a failure is about, where going on depends on it: another attempt, the ranges, the object or
+// the server. Looks at the failure alone; knows no lanes, mirrors or renewal rules.
+
+namespace cleave {
+
+/// Whether another attempt of the kind would be in vain, whatever a rule says.
+[[nodiscard]] constexpr bool pointless(cause c) noexcept {
+    return c != cause::passing && c != cause::protocol;
+}
+
+/// Whether a server does not want this lane, or not now: with fewer lanes it may.
+[[nodiscard]] inline bool is_refusal(failure const& what) noexcept {
+    if (what.code == error::too_many_requests || what.code == error::server_busy) return true;
+    if (what.where != phase::connect && what.where != phase::head) return false;
+    return what.code == error::closed_before_reply || what.code == std::errc::connection_refused ||
+           what.code == std::errc::connection_reset;
+}
+
+/// Whether a server cannot be trusted with ranges: one that is asked for all of it may do.
+[[nodiscard]] inline bool is_about_ranges(std::error_code ec) noexcept {
+    return ec == error::range_ignored || ec == error::range_missing ||
+           ec == error::range_mismatch || ec == error::length_mismatch ||
+           ec == error::bad_content_range || ec == error::multipart_reply ||
+           ec == error::validator_missing;
+}
+
+/// Whether what an earlier run left is of another object, or cannot be gone on with: so says the
+/// reply to the first request of a run.
+[[nodiscard]] inline bool is_of_another_object(failure const& what) noexcept {
+    return what.kind == cause::identity_changed || what.code == error::range_ignored ||
+           what.code == error::validator_missing || what.code == error::range_not_satisfiable;
+}
+
+/// Whether the server, or the way to it, is to blame: another mirror may do.
+[[nodiscard]] inline bool is_of_server(failure const& what) noexcept {
+    return (what.where == phase::connect || what.where == phase::head ||
+            what.where == phase::body) &&
+           what.kind != cause::storage && what.kind != cause::cancelled;
+}
+
+} // namespace cleave
+
 // ---- cleave/engine/lane.hpp ----
 
 // What the engine knows of one lane: a connection's life, and the lease it is working on.
@@ -8719,18 +8763,6 @@ class engine {
         fail(std::move(what));
     }
 
-    [[nodiscard]] static bool is_about_ranges(std::error_code ec) noexcept {
-        return ec == error::range_ignored || ec == error::range_missing ||
-               ec == error::range_mismatch || ec == error::length_mismatch ||
-               ec == error::bad_content_range || ec == error::multipart_reply ||
-               ec == error::validator_missing;
-    }
-    // So says a reply to the first request of a run that goes on.
-    [[nodiscard]] static bool is_of_another_object(failure const& what) noexcept {
-        return what.kind == cause::identity_changed || what.code == error::range_ignored ||
-               what.code == error::validator_missing || what.code == error::range_not_satisfiable;
-    }
-
     // One lane fetches all of it.
     void go_on_in_one_stream() {
         report_.one_stream = true;
@@ -8868,11 +8900,6 @@ class engine {
         }
     }
 
-    [[nodiscard]] static bool is_of_server(failure const& what) noexcept {
-        return (what.where == phase::connect || what.where == phase::head ||
-                what.where == phase::body) &&
-               what.kind != cause::storage && what.kind != cause::cancelled;
-    }
     // Whether it is too late to begin again.
     [[nodiscard]] bool handed_on() const noexcept {
         return delivered_ != 0 || running_job_ == job::deliver || winding_up_;
@@ -9103,20 +9130,7 @@ class engine {
         return true;
     }
 
-    // ---- kinds of failures ----------------------------------------------------------------
-
-    [[nodiscard]] static constexpr bool pointless(cause c) noexcept {
-        return c != cause::passing && c != cause::protocol;
-    }
-
-    // A server that does not want this lane, or not now.
-    [[nodiscard]] static bool is_refusal(failure const& what) noexcept {
-        if (what.code == error::too_many_requests || what.code == error::server_busy) return true;
-        if (what.where != phase::connect && what.where != phase::head) return false;
-        return what.code == error::closed_before_reply ||
-               what.code == std::errc::connection_refused ||
-               what.code == std::errc::connection_reset;
-    }
+    // ---- what a lane held -----------------------------------------------------------------
 
     // The lane's lease ends here; what it did not bring goes to its hedge, or is owed again.
     void release(lane_id id) {

@@ -13,6 +13,7 @@
 #include <cleave/engine/action.hpp>
 #include <cleave/engine/checked_runs.hpp>
 #include <cleave/engine/event.hpp>
+#include <cleave/engine/failure_kinds.hpp>
 #include <cleave/engine/lane.hpp>
 #include <cleave/engine/ledger.hpp>
 #include <cleave/engine/mirrors.hpp>
@@ -1181,18 +1182,6 @@ class engine {
         fail(std::move(what));
     }
 
-    [[nodiscard]] static bool is_about_ranges(std::error_code ec) noexcept {
-        return ec == error::range_ignored || ec == error::range_missing ||
-               ec == error::range_mismatch || ec == error::length_mismatch ||
-               ec == error::bad_content_range || ec == error::multipart_reply ||
-               ec == error::validator_missing;
-    }
-    // So says a reply to the first request of a run that goes on.
-    [[nodiscard]] static bool is_of_another_object(failure const& what) noexcept {
-        return what.kind == cause::identity_changed || what.code == error::range_ignored ||
-               what.code == error::validator_missing || what.code == error::range_not_satisfiable;
-    }
-
     // One lane fetches all of it.
     void go_on_in_one_stream() {
         report_.one_stream = true;
@@ -1330,11 +1319,6 @@ class engine {
         }
     }
 
-    [[nodiscard]] static bool is_of_server(failure const& what) noexcept {
-        return (what.where == phase::connect || what.where == phase::head ||
-                what.where == phase::body) &&
-               what.kind != cause::storage && what.kind != cause::cancelled;
-    }
     // Whether it is too late to begin again.
     [[nodiscard]] bool handed_on() const noexcept {
         return delivered_ != 0 || running_job_ == job::deliver || winding_up_;
@@ -1565,20 +1549,7 @@ class engine {
         return true;
     }
 
-    // ---- kinds of failures ----------------------------------------------------------------
-
-    [[nodiscard]] static constexpr bool pointless(cause c) noexcept {
-        return c != cause::passing && c != cause::protocol;
-    }
-
-    // A server that does not want this lane, or not now.
-    [[nodiscard]] static bool is_refusal(failure const& what) noexcept {
-        if (what.code == error::too_many_requests || what.code == error::server_busy) return true;
-        if (what.where != phase::connect && what.where != phase::head) return false;
-        return what.code == error::closed_before_reply ||
-               what.code == std::errc::connection_refused ||
-               what.code == std::errc::connection_reset;
-    }
+    // ---- what a lane held -----------------------------------------------------------------
 
     // The lane's lease ends here; what it did not bring goes to its hedge, or is owed again.
     void release(lane_id id) {
