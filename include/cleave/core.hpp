@@ -80,4 +80,5 @@
 #include <cleave/engine/mirrors.hpp>
 #include <cleave/engine/rates.hpp>
 #include <cleave/engine/report.hpp>
+#include <cleave/engine/sink_room.hpp>
 #include <cleave/engine/stealing.hpp>

@@ -7534,6 +7534,73 @@ struct report {
 
 } // namespace cleave
 
+// ---- cleave/engine/sink_room.hpp ----
+
+// How much room an ordered sink has: up to which byte, for how many lanes, and what of it is handed
+// on next. Arithmetic on offsets; knows no lanes, no books and no sink.
+
+namespace cleave {
+
+/// The window of an ordered sink, which moves on as bytes are handed on in chunks; and how it is
+/// divided among lanes.
+///
+/// What a lane is given lies within the window from its first byte to its last, so that no lane
+/// ever waits for another one's bytes: the lowest byte that is owed always finds a lane.
+class sink_room {
+  public:
+    /// Without a window: of any other sink, which has room for everything.
+    constexpr sink_room() noexcept = default;
+    /// At least one chunk of at least one byte.
+    constexpr sink_room(std::uint64_t window, std::uint64_t chunk) noexcept
+        : window_(window), chunk_(chunk) {}
+
+    /// Divides the window among as many of `lanes` as there is room for, each with `least` bytes at
+    /// least; answers with how many these are. With one of them nothing is divided.
+    [[nodiscard]] constexpr std::uint32_t divide(std::uint32_t lanes,
+                                                 std::uint64_t least) noexcept {
+        if (window_ == 0) return lanes;
+        std::uint64_t const room = window_ - std::min(window_, chunk_);
+        auto const useful =
+            static_cast<std::uint32_t>(std::clamp<std::uint64_t>(room / least, 1, lanes));
+        if (useful > 1) stripe_ = room / useful;
+        return useful;
+    }
+    /// Whether lanes are given parts of it.
+    [[nodiscard]] constexpr bool divided() const noexcept { return stripe_ != 0; }
+
+    /// The last byte that there is room for, when `next` is the first that was not handed on yet.
+    [[nodiscard]] constexpr std::uint64_t until(std::uint64_t next) const noexcept {
+        if (window_ == 0 || window_ - 1 > max_offset - next) return max_offset;
+        return next + (window_ - 1);
+    }
+
+    /// The part of a gap that may be asked for now; `first` is the first byte that is wanted at
+    /// all. None where there is no room before more is handed on.
+    [[nodiscard]] constexpr std::optional<segment> part_of(segment gap, std::uint64_t first,
+                                                           std::uint64_t next) const noexcept {
+        if (window_ == 0) return gap;
+        if (!divided()) return gap.first <= until(next) ? std::optional{gap} : std::nullopt;
+        std::uint64_t const into = (gap.first - first) % stripe_;
+        gap.last = gap.first + std::min(gap.last - gap.first, stripe_ - into - 1);
+        return gap.last <= until(next) ? std::optional{gap} : std::nullopt;
+    }
+
+    /// How many of `there` bytes to hand on now: whole chunks, a part of the window at a time, so
+    /// that lanes can go on meanwhile; with `rest` also a chunk that is not whole.
+    [[nodiscard]] constexpr std::uint64_t to_hand_on(std::uint64_t there,
+                                                     bool rest) const noexcept {
+        if (!rest) there = there / chunk_ * chunk_;
+        return std::min(there, std::max(chunk_, window_ / 4 / chunk_ * chunk_));
+    }
+
+  private:
+    std::uint64_t window_ = 0;
+    std::uint64_t chunk_ = 1;
+    std::uint64_t stripe_ = 0; ///< 0: what lanes are given is as long as the planner makes it
+};
+
+} // namespace cleave
+
 // ---- cleave/engine/stealing.hpp ----
 
 // Dividing what slow lanes hold: from whom an idle lane takes, and how much, when nothing is left
@@ -7689,11 +7756,13 @@ class engine {
         : request_(std::move(what)), planner_(std::move(planner)), lane_rule_(std::move(lanes)),
           renewal_rule_(std::move(renewal)), verifier_(std::move(verifier)),
           pacer_(std::move(pacer)), observer_(std::addressof(watching)),
-          windows_(positive(windows)), sink_(around.sink), record_every_(around.journal),
-          can_refresh_(around.can_refresh), random_(request_.seed), mirrors_(request_),
+          windows_(positive(windows)), sink_(around.sink), room_(sink_.window, sink_.chunk),
+          record_every_(around.journal), can_refresh_(around.can_refresh), random_(request_.seed),
+          mirrors_(request_),
           may_join_(mirrors_.size() > 1 && (pieces().size != 0 || verifier_.wanted())),
           lanes_(std::max<std::uint32_t>(lane_rule_.most(), 1)), lanes_shown_(lanes_.size()),
-          useful_lanes_(static_cast<std::uint32_t>(lanes_.size())) {
+          useful_lanes_(room_.divide(static_cast<std::uint32_t>(lanes_.size()),
+                                     std::max(windows_.stripe, pieces().size))) {
         if (request_.part) wanted_ = *request_.part;
         for (mirror& m : mirrors_) prepare(m);
         choices_.reserve(mirrors_.size());
@@ -7703,7 +7772,6 @@ class engine {
         for (lane& l : lanes_) l.ahead.reserve(std::min(windows_.ahead, 16U));
         actions_.reserve(5 * lanes_.size() + 8);
         holdings_.reserve(lanes_.size());
-        divide_window();
     }
 
     void step(any_event const& e, instant now) {
@@ -8371,9 +8439,11 @@ class engine {
 
     // The last byte that the sink has room for.
     [[nodiscard]] std::uint64_t room_until() const noexcept {
-        if (sink_.window == 0) return max_offset;
-        std::uint64_t const from = wanted_.first + delivered_;
-        return sink_.window - 1 > max_offset - from ? max_offset : from + (sink_.window - 1);
+        return room_.until(wanted_.first + delivered_);
+    }
+    // The part of a gap that may be asked for now.
+    [[nodiscard]] std::optional<segment> within_room(segment gap) const noexcept {
+        return room_.part_of(gap, wanted_.first, wanted_.first + delivered_);
     }
 
     // Lanes that wait get their grants in turn, as far as sink, pacer and caller let them.
@@ -9247,18 +9317,6 @@ class engine {
         return std::clamp<std::uint32_t>(want, 1, useful_lanes_);
     }
 
-    // How many lanes an ordered sink has room for, and how its window is divided among them. Each
-    // lease lies within the window from its first byte to its last, so that no lane ever waits for
-    // another one's bytes: the lowest byte that is owed always finds a lane.
-    void divide_window() noexcept {
-        if (sink_.window == 0) return;
-        std::uint64_t const room = sink_.window - std::min(sink_.window, sink_.chunk);
-        std::uint64_t const least = std::max(windows_.stripe, pieces().size);
-        useful_lanes_ =
-            static_cast<std::uint32_t>(std::clamp<std::uint64_t>(room / least, 1, lanes_.size()));
-        if (useful_lanes_ > 1) stripe_ = room / useful_lanes_;
-    }
-
     void go_on() {
         // What an earlier run left is being looked at.
         if (running_job_ == job::recall || running_job_ == job::check) return;
@@ -9357,26 +9415,17 @@ class engine {
                 if (auto const both = gap.common(s.piece); both && both->last <= room_until())
                     return both;
         if (ledger_.owed().empty()) return std::nullopt;
-        auto const gap = within_window(ledger_.owed().front());
+        auto const gap = within_room(ledger_.owed().front());
         if (!gap) return std::nullopt;
         segment next = planner_.next(*gap, state_of_plan());
         if (next.valid() && gap->contains(next)) {
             // Whatever the planner would begin with, a sink with little room needs the first.
-            if (sink_.window != 0 && stripe_ == 0) next.first = gap->first;
+            if (sink_.window != 0 && !room_.divided()) next.first = gap->first;
             return next;
         }
         fail(failure::of(error::planner_broke_contract, phase::setup,
                          "for " + to_string(*gap) + " it answered " + to_string(next)));
         return std::nullopt;
-    }
-
-    // The part of a gap that may be asked for now.
-    [[nodiscard]] std::optional<segment> within_window(segment gap) const noexcept {
-        if (sink_.window == 0) return gap;
-        if (stripe_ == 0) return gap.first <= room_until() ? std::optional{gap} : std::nullopt;
-        std::uint64_t const into = (gap.first - wanted_.first) % stripe_;
-        gap.last = gap.first + std::min(gap.last - gap.first, stripe_ - into - 1);
-        return gap.last <= room_until() ? std::optional{gap} : std::nullopt;
     }
 
     // From the first byte that is owed; where none is, for the last one, to see whether it is
@@ -9614,7 +9663,7 @@ class engine {
         for (segment const gap : ledger_.owed()) {
             std::optional<segment> rest = gap;
             while (rest && count < most) {
-                auto const part = within_window(*rest);
+                auto const part = within_room(*rest);
                 if (!part) break;
                 segment const next = planner_.next(*part, state);
                 ++count;
@@ -9916,16 +9965,11 @@ class engine {
         }
     }
 
-    // Hands whole chunks on, a part of the window at a time, so that lanes can go on meanwhile; at
-    // the end all that is left.
+    // Hands on what is there in whole chunks; at the end all that is left.
     void deliver(bool rest) {
-        std::uint64_t there = safe_frontier() - delivered_;
-        std::uint64_t const chunk = sink_.chunk;
-        if (!rest) there = there / chunk * chunk;
-        std::uint64_t const at_once = std::max(chunk, sink_.window / 4 / chunk * chunk);
-        there = std::min(there, at_once);
-        if (there == 0) return;
-        delivering_to_ = delivered_ + there;
+        std::uint64_t const bytes = room_.to_hand_on(safe_frontier() - delivered_, rest);
+        if (bytes == 0) return;
+        delivering_to_ = delivered_ + bytes;
         run(job::deliver, {delivered_, delivering_to_ - 1});
     }
 
@@ -10228,6 +10272,7 @@ class engine {
     Observer* observer_;
     engine_windows windows_;
     sink_shape sink_;
+    sink_room room_;
     journal_interval record_every_;
     bool can_refresh_ = false;
     std::uint64_t random_;
@@ -10247,8 +10292,7 @@ class engine {
     std::vector<lane_progress> lanes_shown_;
     std::vector<holding> holdings_; // kept, as is the next, so that no memory is needed later
     admission judged_;
-    std::uint32_t useful_lanes_;
-    std::uint64_t stripe_ = 0; // 0: leases are as long as the planner makes them
+    std::uint32_t useful_lanes_; // for which the sink has room
     std::uint32_t given_up_ = 0;
     std::uint32_t refusals_ = 0;
     bool more_than_wanted_ = false; ///< lanes are at work, as last seen
