@@ -6954,8 +6954,8 @@ using any_action =
 
 // ---- cleave/engine/checked_runs.hpp ----
 
-// Which runs of bytes are in place, with a CRC-32C of each: what a journal claims. Apart from the
-// ledger, which must split runs where no checksum can be split.
+// Which runs of bytes are in place, with a CRC-32C of each: what a journal claims, and whether that
+// is so. Apart from the ledger, which must split runs where no checksum can be split.
 
 namespace cleave {
 
@@ -7001,6 +7001,44 @@ class checked_runs {
     }
 
     std::vector<checked_segment> runs_;
+};
+
+/// Whether bytes are still what a journal claims: has them read back, a run after the other, some
+/// of it at a time. The claims are sorted, and the same in each call.
+class claims_check {
+  public:
+    /// What is to be read next, at most `most` bytes of it; none when there is no more.
+    [[nodiscard]] std::optional<segment> next(std::span<checked_segment const> claims,
+                                              std::uint64_t most) noexcept {
+        if (at_ == claims.size()) return std::nullopt;
+        segment const bytes = claims[at_].bytes;
+        part_.first = std::max(next_, bytes.first);
+        part_.last = part_.first + std::min(bytes.last - part_.first, most - 1);
+        return part_;
+    }
+    /// The CRC-32C of what was to be read; none where it could not be. Answers with the claim that
+    /// holds, now that all of it has been read.
+    [[nodiscard]] std::optional<checked_segment> found(std::span<checked_segment const> claims,
+                                                       std::optional<std::uint32_t> crc) noexcept {
+        checked_segment const claim = claims[at_];
+        if (crc) {
+            bool const begins = part_.first == claim.bytes.first;
+            crc_ = begins ? *crc : crc32c_join(crc_, *crc, part_.size());
+            if (part_.last != claim.bytes.last) {
+                next_ = part_.last + 1;
+                return std::nullopt;
+            }
+        }
+        ++at_;
+        if (crc && crc_ == claim.crc) return claim;
+        return std::nullopt;
+    }
+
+  private:
+    std::size_t at_ = 0;
+    std::uint64_t next_ = 0;
+    segment part_;
+    std::uint32_t crc_ = 0; ///< of the claim, up to here
 };
 
 } // namespace cleave
@@ -9119,32 +9157,20 @@ class engine {
         return left.expectation != 0 && left.expectation == expectation_of(verifier_);
     }
 
-    // What is claimed to be in place is read again, a run after the other, some of it at a time.
+    // What is claimed to be in place is read again.
     void check_next() {
-        if (checking_ == recalled_->in_place.size()) return check_done();
-        segment const bytes = recalled_->in_place[checking_].bytes;
-        checking_from_ = std::max(checking_from_, bytes.first);
-        checking_to_ = checking_from_ + std::min(bytes.last - checking_from_, windows_.hash - 1);
-        run(job::check, in_sink({checking_from_, checking_to_}));
+        if (auto const bytes = check_.next(recalled_->in_place, windows_.hash))
+            return run(job::check, in_sink(*bytes));
+        check_done();
     }
     // No checksum: it could not be read.
     void compare_check(std::optional<std::uint32_t> crc) {
-        checked_segment const claim = recalled_->in_place[checking_];
-        if (crc)
-            check_crc_ = checking_from_ == claim.bytes.first
-                             ? *crc
-                             : crc32c_join(check_crc_, *crc, checking_to_ - checking_from_ + 1);
-        if (crc && checking_to_ != claim.bytes.last) {
-            checking_from_ = checking_to_ + 1;
-            return check_next();
+        if (auto const right = check_.found(recalled_->in_place, crc)) {
+            checked_.insert(*right);
+            ledger_.take(right->bytes);
+            ledger_.commit(right->bytes);
+            report_.bytes += right->bytes.size();
         }
-        if (crc && check_crc_ == claim.crc) {
-            checked_.insert(claim);
-            ledger_.take(claim.bytes);
-            ledger_.commit(claim.bytes);
-            report_.bytes += claim.bytes.size();
-        }
-        ++checking_;
         check_next();
     }
     void check_done() {
@@ -10317,10 +10343,7 @@ class engine {
     bool last_record_ = false;
     bool untouched_ = false; // what an earlier run left is all there yet
     std::optional<resume_state> recalled_;
-    std::size_t checking_ = 0;
-    std::uint64_t checking_from_ = 0;
-    std::uint64_t checking_to_ = 0;
-    std::uint32_t check_crc_ = 0;
+    claims_check check_;
     checked_runs checked_;
     std::uint64_t recorded_ = 0; // of the bytes that had arrived, those that the journal has
     std::uint64_t recording_ = 0;

@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -87,4 +88,47 @@ TEST_CASE("whatever the order, runs are what is in place, and their checksums ar
             CHECK(r.crc == crc_of(all, r.bytes));
         }
     }
+}
+
+TEST_CASE("claims are read back whole and in order, and those that hold are told") {
+    for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+        CAPTURE(seed);
+        random_source random{seed};
+        auto const all = some_bytes(500);
+        std::vector<checked_segment> claims;
+        std::vector<checked_segment> right;
+        std::vector<bool> readable;
+        for (std::uint64_t at = random.below(50); at < 450; at += 1 + random.below(50)) {
+            segment const bytes{at, at + random.below(50)};
+            checked_segment const truth{bytes, crc_of(all, bytes)};
+            bool const lies = random.chance(30);
+            readable.push_back(random.chance(80));
+            claims.push_back({bytes, lies ? truth.crc + 1 : truth.crc});
+            if (!lies && readable.back()) right.push_back(truth);
+            at = bytes.last + 1; // at least one byte apart, or they would be one
+        }
+
+        std::uint64_t const most = 1 + random.below(60);
+        cleave::claims_check check;
+        std::vector<checked_segment> held;
+        cleave::segment_set read;
+        std::size_t claim = 0;
+        while (auto const part = check.next(claims, most)) {
+            while (claim != claims.size() && !claims[claim].bytes.contains(*part)) ++claim;
+            REQUIRE(claim < claims.size());
+            REQUIRE(part->size() <= most);
+            REQUIRE_FALSE(read.overlaps(*part));
+            read.insert(*part);
+            auto const crc = readable[claim] ? std::optional{crc_of(all, *part)} : std::nullopt;
+            if (auto const good = check.found(claims, crc)) held.push_back(*good);
+        }
+        CHECK(held == right);
+        for (std::size_t i = 0; i != claims.size(); ++i)
+            if (readable[i]) CHECK(read.contains(claims[i].bytes));
+    }
+}
+
+TEST_CASE("where nothing is claimed, nothing is read") {
+    cleave::claims_check check;
+    CHECK_FALSE(check.next({}, 100));
 }

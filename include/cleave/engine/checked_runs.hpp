@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Which runs of bytes are in place, with a CRC-32C of each: what a journal claims. Apart from the
-// ledger, which must split runs where no checksum can be split.
+// Which runs of bytes are in place, with a CRC-32C of each: what a journal claims, and whether that
+// is so. Apart from the ledger, which must split runs where no checksum can be split.
 #pragma once
 
 #include <cleave/base/crc32c.hpp>
@@ -12,7 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
-#include <utility>
+#include <optional>
+#include <span>
 #include <vector>
 
 namespace cleave {
@@ -59,6 +60,44 @@ class checked_runs {
     }
 
     std::vector<checked_segment> runs_;
+};
+
+/// Whether bytes are still what a journal claims: has them read back, a run after the other, some
+/// of it at a time. The claims are sorted, and the same in each call.
+class claims_check {
+  public:
+    /// What is to be read next, at most `most` bytes of it; none when there is no more.
+    [[nodiscard]] std::optional<segment> next(std::span<checked_segment const> claims,
+                                              std::uint64_t most) noexcept {
+        if (at_ == claims.size()) return std::nullopt;
+        segment const bytes = claims[at_].bytes;
+        part_.first = std::max(next_, bytes.first);
+        part_.last = part_.first + std::min(bytes.last - part_.first, most - 1);
+        return part_;
+    }
+    /// The CRC-32C of what was to be read; none where it could not be. Answers with the claim that
+    /// holds, now that all of it has been read.
+    [[nodiscard]] std::optional<checked_segment> found(std::span<checked_segment const> claims,
+                                                       std::optional<std::uint32_t> crc) noexcept {
+        checked_segment const claim = claims[at_];
+        if (crc) {
+            bool const begins = part_.first == claim.bytes.first;
+            crc_ = begins ? *crc : crc32c_join(crc_, *crc, part_.size());
+            if (part_.last != claim.bytes.last) {
+                next_ = part_.last + 1;
+                return std::nullopt;
+            }
+        }
+        ++at_;
+        if (crc && crc_ == claim.crc) return claim;
+        return std::nullopt;
+    }
+
+  private:
+    std::size_t at_ = 0;
+    std::uint64_t next_ = 0;
+    segment part_;
+    std::uint32_t crc_ = 0; ///< of the claim, up to here
 };
 
 } // namespace cleave

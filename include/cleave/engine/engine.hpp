@@ -5,7 +5,6 @@
 // seed, and no model of any policy: the same engine runs under Asio and in a simulation.
 #pragma once
 
-#include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/request.hpp>
@@ -1467,32 +1466,20 @@ class engine {
         return left.expectation != 0 && left.expectation == expectation_of(verifier_);
     }
 
-    // What is claimed to be in place is read again, a run after the other, some of it at a time.
+    // What is claimed to be in place is read again.
     void check_next() {
-        if (checking_ == recalled_->in_place.size()) return check_done();
-        segment const bytes = recalled_->in_place[checking_].bytes;
-        checking_from_ = std::max(checking_from_, bytes.first);
-        checking_to_ = checking_from_ + std::min(bytes.last - checking_from_, windows_.hash - 1);
-        run(job::check, in_sink({checking_from_, checking_to_}));
+        if (auto const bytes = check_.next(recalled_->in_place, windows_.hash))
+            return run(job::check, in_sink(*bytes));
+        check_done();
     }
     // No checksum: it could not be read.
     void compare_check(std::optional<std::uint32_t> crc) {
-        checked_segment const claim = recalled_->in_place[checking_];
-        if (crc)
-            check_crc_ = checking_from_ == claim.bytes.first
-                             ? *crc
-                             : crc32c_join(check_crc_, *crc, checking_to_ - checking_from_ + 1);
-        if (crc && checking_to_ != claim.bytes.last) {
-            checking_from_ = checking_to_ + 1;
-            return check_next();
+        if (auto const right = check_.found(recalled_->in_place, crc)) {
+            checked_.insert(*right);
+            ledger_.take(right->bytes);
+            ledger_.commit(right->bytes);
+            report_.bytes += right->bytes.size();
         }
-        if (crc && check_crc_ == claim.crc) {
-            checked_.insert(claim);
-            ledger_.take(claim.bytes);
-            ledger_.commit(claim.bytes);
-            report_.bytes += claim.bytes.size();
-        }
-        ++checking_;
         check_next();
     }
     void check_done() {
@@ -2665,10 +2652,7 @@ class engine {
     bool last_record_ = false;
     bool untouched_ = false; // what an earlier run left is all there yet
     std::optional<resume_state> recalled_;
-    std::size_t checking_ = 0;
-    std::uint64_t checking_from_ = 0;
-    std::uint64_t checking_to_ = 0;
-    std::uint32_t check_crc_ = 0;
+    claims_check check_;
     checked_runs checked_;
     std::uint64_t recorded_ = 0; // of the bytes that had arrived, those that the journal has
     std::uint64_t recording_ = 0;
