@@ -188,7 +188,7 @@ class engine {
     static constexpr instant tick = std::chrono::milliseconds{50};
     static constexpr instant longest_sleep = std::chrono::hours{1};
     static constexpr std::uint32_t tries_of_a_piece = 3;
-
+    // How often mirrors that do not go together are asked one at a time.
     static constexpr std::uint32_t most_rounds_alone = 2;
 
     // A piece that came wrong.
@@ -425,6 +425,34 @@ class engine {
         return std::nullopt;
     }
 
+    [[nodiscard]] std::optional<failure> find_fault() {
+        auto const& t = request_.timeouts;
+        auto const positive = [](std::chrono::nanoseconds time) { return time > time.zero(); };
+        if (auto wrong = find_request_fault()) return wrong;
+        if (!positive(t.connect) || !positive(t.head) || !positive(t.stall) ||
+            (t.deadline && !positive(*t.deadline)))
+            return setup(error::bad_timeout);
+        if (!wanted_.valid()) return setup(error::bad_segment);
+        if (auto ec = verifier_.fault()) return setup(ec);
+        if (auto wrong = find_plan_fault(planner_)) return plan_failure(*wrong);
+        // A piece is proven before any of it is handed on, so all of it must fit.
+        auto const piece = pieces().size;
+        if (sink_.window != 0 && piece != 0) {
+            std::uint64_t const needed = piece % sink_.chunk == 0 ? piece : piece + sink_.chunk;
+            if (sink_.window < needed || needed < piece)
+                return failure::of(error::window_too_small, phase::setup,
+                                   "pieces of " + std::to_string(piece) + " bytes in chunks of " +
+                                       std::to_string(sink_.chunk) + " need " +
+                                       std::to_string(needed) + ", the window has " +
+                                       std::to_string(sink_.window));
+        }
+        return std::nullopt;
+    }
+
+    [[nodiscard]] static failure plan_failure(plan_fault const& wrong) {
+        return failure::of(wrong.why, phase::setup, wrong.detail());
+    }
+
     void prepare(mirror& m) {
         if constexpr (learning_verifier<Verifier>) {
             std::string_view const name = "Want-Repr-Digest";
@@ -520,34 +548,6 @@ class engine {
         if (ended_) return;
         drop_connection(id);
         connect(id);
-    }
-
-    [[nodiscard]] std::optional<failure> find_fault() {
-        auto const& t = request_.timeouts;
-        auto const positive = [](std::chrono::nanoseconds time) { return time > time.zero(); };
-        if (auto wrong = find_request_fault()) return wrong;
-        if (!positive(t.connect) || !positive(t.head) || !positive(t.stall) ||
-            (t.deadline && !positive(*t.deadline)))
-            return setup(error::bad_timeout);
-        if (!wanted_.valid()) return setup(error::bad_segment);
-        if (auto ec = verifier_.fault()) return setup(ec);
-        if (auto wrong = find_plan_fault(planner_)) return plan_failure(*wrong);
-        // A piece is proven before any of it is handed on, so all of it must fit.
-        auto const piece = pieces().size;
-        if (sink_.window != 0 && piece != 0) {
-            std::uint64_t const needed = piece % sink_.chunk == 0 ? piece : piece + sink_.chunk;
-            if (sink_.window < needed || needed < piece)
-                return failure::of(error::window_too_small, phase::setup,
-                                   "pieces of " + std::to_string(piece) + " bytes in chunks of " +
-                                       std::to_string(sink_.chunk) + " need " +
-                                       std::to_string(needed) + ", the window has " +
-                                       std::to_string(sink_.window));
-        }
-        return std::nullopt;
-    }
-
-    [[nodiscard]] static failure plan_failure(plan_fault const& wrong) {
-        return failure::of(wrong.why, phase::setup, wrong.detail());
     }
 
     // ---- replies --------------------------------------------------------------------------
@@ -1154,11 +1154,11 @@ class engine {
     void give_in(lane_id id, failure what) {
         if (go_elsewhere(id, what)) return;
         bool const changed = what.kind == cause::identity_changed;
-        bool const begun = delivered_ != 0 || running_job_ == job::deliver || winding_up_;
         // Nothing of this run is lost.
         bool const only_resumed =
             resumed_ && report_.bytes == report_.bytes_resumed && what.code == error::bytes_differ;
-        if (changed && !begun && (only_resumed || report_.new_versions < request_.new_versions)) {
+        if (changed && !handed_on() &&
+            (only_resumed || report_.new_versions < request_.new_versions)) {
             if (!only_resumed) ++report_.new_versions;
             tell_failure(id, what, next_step::new_version, std::nullopt);
             return begin_again();
@@ -1742,6 +1742,62 @@ class engine {
         connect(*furthest);
     }
 
+    // Connects as many lanes as the rule allows and the work is worth.
+    void start_lanes() {
+        bool const refreshes = refreshing_ && !(joins() && mirrors_.other_than(0));
+        if (paused_ || refreshes || (all_quiet() && running() != 0)) return;
+        // Whoever was to ask what the object is may have been sent away with others.
+        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
+        std::uint32_t const most = lanes_worth_having();
+        std::uint32_t now_running = running();
+        for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
+            if (lanes_[i].is != lane::state::idle) continue;
+            connect(i);
+            ++now_running;
+        }
+    }
+
+    [[nodiscard]] std::uint32_t lanes_worth_having() noexcept {
+        std::uint32_t const want = wanted_lanes();
+        if (!ranged_) return 1;
+        if (!identity_known_) {
+            // The others connect while the opening request is on its way, but not before: a server
+            // that cannot be reached is not asked eight times.
+            if (lanes_[opener].is != lane::state::requesting) return 1;
+            // What comes with its first bytes makes the others' handshakes shorter.
+            if (target_of(opener).scheme() == "https") return 1;
+            return static_cast<std::uint32_t>(
+                std::min<std::uint64_t>(want, plan_most_segments(planner_)));
+        }
+        std::uint32_t busy = 0;
+        for (lane const& l : lanes_) busy += l.held ? 1U : 0U;
+        if (busy >= want) return busy;
+        std::uint32_t const more = segments_ahead(want - busy);
+        // With nothing left to assign, another connection may still be of help to a slow lane.
+        if (more == 0 && running() == busy && look_for_theft(std::nullopt)) return busy + 1;
+        return busy + more;
+    }
+
+    // How many segments the planner would make of what is owed; no more than `most` are counted.
+    [[nodiscard]] std::uint32_t segments_ahead(std::uint32_t most) noexcept {
+        plan_state const state = state_of_plan();
+        std::uint32_t count = 0;
+        for (segment const gap : ledger_.owed()) {
+            std::optional<segment> rest = gap;
+            while (rest && count < most) {
+                auto const part = within_room(*rest);
+                if (!part) break;
+                segment const next = planner_.next(*part, state);
+                ++count;
+                if (!part->contains(next) || next.last == rest->last) break;
+                rest = rest->from(next.last + 1);
+            }
+        }
+        return count;
+    }
+
+    // ---- asking ---------------------------------------------------------------------------
+
     // What is owed and fits: a piece that was wrong, by itself; else what the planner makes of the
     // lowest gap.
     [[nodiscard]] std::optional<segment> next_segment() {
@@ -1823,6 +1879,22 @@ class engine {
         look_soon();
         l.is = lane::state::requesting;
         l.until = from_now(request_.timeouts.head);
+    }
+
+    // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
+    // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
+    [[nodiscard]] bool comparable(lane const& l) const noexcept {
+        return known(l) != nullptr && known(l)->weak_etag.empty();
+    }
+
+    // How many bytes before `first` the lane asks for as well, to compare them with those in place:
+    // after a fresh request, or of an earlier run. Pieces are proven anyway.
+    [[nodiscard]] std::uint64_t sample_before(lane const& l, std::uint64_t first) const noexcept {
+        if (l.proven_with == at(l).request_number || first == 0 || !sink_.readable ||
+            sink_.window != 0 || pieces().size != 0)
+            return 0;
+        auto const run = ledger_.committed().find(first - 1);
+        return run ? std::min(first - run->first, windows_.sample) : 0;
     }
 
     // ---- asking ahead ---------------------------------------------------------------------
@@ -1937,76 +2009,6 @@ class engine {
         lanes_[id].left = bytes;
         ask(id, {bytes, true});
         return true;
-    }
-
-    // A date may not stand in If-Range where there is an entity tag, even a weak one, which may not
-    // stand there either (RFC 9110, section 13.1.5). The replies are compared all the same.
-    [[nodiscard]] bool comparable(lane const& l) const noexcept {
-        return known(l) != nullptr && known(l)->weak_etag.empty();
-    }
-
-    // How many bytes before `first` the lane asks for as well, to compare them with those in place:
-    // after a fresh request, or of an earlier run. Pieces are proven anyway.
-    [[nodiscard]] std::uint64_t sample_before(lane const& l, std::uint64_t first) const noexcept {
-        if (l.proven_with == at(l).request_number || first == 0 || !sink_.readable ||
-            sink_.window != 0 || pieces().size != 0)
-            return 0;
-        auto const run = ledger_.committed().find(first - 1);
-        return run ? std::min(first - run->first, windows_.sample) : 0;
-    }
-
-    // Connects as many lanes as the rule allows and the work is worth.
-    void start_lanes() {
-        bool const refreshes = refreshing_ && !(joins() && mirrors_.other_than(0));
-        if (paused_ || refreshes || (all_quiet() && running() != 0)) return;
-        // Whoever was to ask what the object is may have been sent away with others.
-        if (!identity_known_ && !is_running(lanes_[opener])) connect(opener);
-        std::uint32_t const most = lanes_worth_having();
-        std::uint32_t now_running = running();
-        for (lane_id i = 0; i != lanes_.size() && now_running < most; ++i) {
-            if (lanes_[i].is != lane::state::idle) continue;
-            connect(i);
-            ++now_running;
-        }
-    }
-
-    [[nodiscard]] std::uint32_t lanes_worth_having() noexcept {
-        std::uint32_t const want = wanted_lanes();
-        if (!ranged_) return 1;
-        if (!identity_known_) {
-            // The others connect while the opening request is on its way, but not before: a server
-            // that cannot be reached is not asked eight times.
-            if (lanes_[opener].is != lane::state::requesting) return 1;
-            // What comes with its first bytes makes the others' handshakes shorter.
-            if (target_of(opener).scheme() == "https") return 1;
-            return static_cast<std::uint32_t>(
-                std::min<std::uint64_t>(want, plan_most_segments(planner_)));
-        }
-        std::uint32_t busy = 0;
-        for (lane const& l : lanes_) busy += l.held ? 1U : 0U;
-        if (busy >= want) return busy;
-        std::uint32_t const more = segments_ahead(want - busy);
-        // With nothing left to assign, another connection may still be of help to a slow lane.
-        if (more == 0 && running() == busy && look_for_theft(std::nullopt)) return busy + 1;
-        return busy + more;
-    }
-
-    // How many segments the planner would make of what is owed; no more than `most` are counted.
-    [[nodiscard]] std::uint32_t segments_ahead(std::uint32_t most) noexcept {
-        plan_state const state = state_of_plan();
-        std::uint32_t count = 0;
-        for (segment const gap : ledger_.owed()) {
-            std::optional<segment> rest = gap;
-            while (rest && count < most) {
-                auto const part = within_room(*rest);
-                if (!part) break;
-                segment const next = planner_.next(*part, state);
-                ++count;
-                if (!part->contains(next) || next.last == rest->last) break;
-                rest = rest->from(next.last + 1);
-            }
-        }
-        return count;
     }
 
     // ---- helping slow lanes ---------------------------------------------------------------
