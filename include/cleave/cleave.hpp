@@ -44,5 +44,7 @@
 #include <cleave/driver/background.hpp>
 #include <cleave/driver/download_op.hpp>
 #include <cleave/driver/grant_filler.hpp>
+#include <cleave/driver/job_runner.hpp>
+#include <cleave/driver/sink_failure.hpp>
 
 #include <cleave/download.hpp>

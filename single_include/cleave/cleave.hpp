@@ -14869,13 +14869,45 @@ struct side_by_side : same_thread {
 
 // Acts. One download as a composed Asio operation: carries out what the engine asks for, tells it
 // what came of it, and decides nothing. Everything runs on one strand but the blocking jobs, which
-// the engine hands out one at a time, and, where that is wanted, what lanes do with their bytes.
+// the engine hands out one at a time (`job_runner`), and, where that is wanted, what lanes do with
+// their bytes (`grant_filler`).
 
 // ---- cleave/driver/grant_filler.hpp ----
 
 // How body bytes get from a lane's stream into the sink, within a grant: past what is to be skipped
 // or compared, out of their framing, through memory or within the system, with a checksum on the
 // way. Reads what is there and never waits; knows no engine, no other lane and no thread.
+
+// ---- cleave/driver/sink_failure.hpp ----
+
+// How what goes wrong with a sink is told, also where its code throws; and how much of a file is
+// looked at in memory at most.
+
+namespace cleave::detail {
+
+[[nodiscard]] inline failure sink_failure(std::error_code ec) {
+    cause const kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
+                                                         : cause::storage;
+    return {ec, kind, phase::sink, 0, std::nullopt, {}};
+}
+
+// Where nobody could catch what is thrown: what `f` answers with, or the code of the exception.
+template <class F>
+[[nodiscard]] std::error_code guarded(F f) noexcept {
+    try {
+        return f();
+    } catch (...) {
+        return code_of_exception();
+    }
+}
+
+// As much of so many bytes as memory may hold.
+[[nodiscard]] inline std::size_t clamp(std::uint64_t n) noexcept {
+    return static_cast<std::size_t>(
+        std::min<std::uint64_t>(n, std::numeric_limits<std::size_t>::max() / 2));
+}
+
+} // namespace cleave::detail
 
 // ---- cleave/os/splice.hpp ----
 
@@ -15087,18 +15119,6 @@ struct lane_io {
 
 [[nodiscard]] inline bool would_block(std::error_code ec) noexcept {
     return ec == asio::error::would_block || ec == asio::error::try_again;
-}
-
-[[nodiscard]] inline failure sink_failure(std::error_code ec) {
-    cause const kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
-                                                         : cause::storage;
-    return {ec, kind, phase::sink, 0, std::nullopt, {}};
-}
-
-// For sizes in memory.
-[[nodiscard]] inline std::size_t clamp(std::uint64_t n) noexcept {
-    return static_cast<std::size_t>(
-        std::min<std::uint64_t>(n, std::numeric_limits<std::size_t>::max() / 2));
 }
 
 // Why a lane does not go on at once to fill its grant.
@@ -15455,6 +15475,197 @@ class grant_filler {
 
 } // namespace cleave::detail
 
+// ---- cleave/driver/job_runner.hpp ----
+
+// Does the engine's jobs, which may block: takes over what an earlier run left, reads back, hashes,
+// records, syncs, publishes. One at a time, beside the lanes, on whatever thread; knows neither
+// lanes nor streams.
+
+namespace cleave::detail {
+
+// On a sink that outlives it.
+template <byte_sink Sink, resume_journal Journal, content_verifier Verifier>
+class job_runner {
+    using hasher_type = typename Verifier::hasher_type;
+
+  public:
+    job_runner(Sink& sink, Journal journal) : sink_(sink), journal_(std::move(journal)) {}
+
+    // ---- while no job runs ----------------------------------------------------------------
+
+    [[nodiscard]] journal_interval interval() const noexcept { return journal_.interval(); }
+    // Whether the journal keeps anything of what this sink gets.
+    [[nodiscard]] bool keeps() const {
+        if constexpr (Sink::traits.resumable)
+            return journal_.keeps(sink_.target());
+        else
+            return false;
+    }
+
+    // Before `job::open` and `job::record`: what the journal is to hold.
+    void will_record(resume_state state) { snapshot_ = std::move(state); }
+    // Before `job::open`, when it is known what is to be hashed.
+    void will_hash_for(Verifier const& v) {
+        hashes_ = v.wanted();
+        hasher_.emplace(v.make_hasher());
+        if constexpr (piece_verifier<Verifier>) piece_hasher_.emplace(v.make_piece_hasher());
+    }
+
+    // The download went away before its end: what may be gone on with stays, or nothing.
+    void leave() noexcept {
+        if constexpr (Sink::traits.resumable) {
+            if (journal_open_) return sink_.keep();
+        }
+        sink_.abandon();
+    }
+
+    // ---- the jobs -------------------------------------------------------------------------
+
+    // `job::recall`: the journal first, for it tells whether somebody else is at it.
+    [[nodiscard]] event::recalled recall() noexcept {
+        event::recalled e;
+        std::error_code const ec = guarded([&] { return take_over(e.state); });
+        if (ec) e.failed = sink_failure(ec);
+        return e;
+    }
+
+    // All the others.
+    [[nodiscard]] event::job_ended run(action::run const& a) noexcept {
+        event::job_ended ended{.what = a.what};
+        std::error_code const thrown = guarded([&] {
+            ended = work(a);
+            return std::error_code{};
+        });
+        if (thrown) ended.failed = sink_failure(thrown);
+        return ended;
+    }
+
+  private:
+    static constexpr std::size_t hash_buffer_size = 256 * 1024;
+
+    [[nodiscard]] std::error_code take_over(std::shared_ptr<resume_state const>& to) {
+        std::error_code ec;
+        if constexpr (Sink::traits.resumable) {
+            auto left = journal_.open(sink_.target(), ec);
+            if (ec) return ec;
+            journal_open_ = true;
+            if (!left) return {};
+            journal_holds_ = true;
+            bool const all =
+                left->in_place.size() == 1 && left->in_place.front().bytes == left->wanted;
+            sink_.reopen(left->wanted.size(), all, ec);
+            // Gone, or somebody has been at it: then all of it is fetched. But a disk that is full
+            // or damaged is not made better by throwing away what is there.
+            if (ec && ec != std::errc::no_such_file_or_directory && ec != error::partial_replaced)
+                return ec;
+            if (!ec) to = std::make_shared<resume_state const>(*std::move(left));
+        }
+        return {};
+    }
+
+    [[nodiscard]] event::job_ended work(action::run const& a) {
+        event::job_ended ended{.what = a.what};
+        std::error_code ec;
+        std::error_code hash_error;
+        switch (a.what) {
+        case job::recall: break; // see `recall`
+        case job::check: ended.crc = checksum(a.bytes, ec); break;
+        case job::open:
+            hasher_->reset(hash_error);
+            // Before what an earlier run left goes, nothing may claim it any more.
+            if (!a.resumed && journal_holds_) journal_.store(snapshot_, ec);
+            if (!a.resumed && !ec) sink_.open(a.size, ec);
+            break;
+        case job::record: record(ended, ec); break;
+        case job::hash: hash(a.bytes, *hasher_, ec, hash_error); break;
+        case job::finish_hash: ended.digest = hasher_->finish(hash_error); break;
+        case job::hash_piece:
+            if constexpr (piece_verifier<Verifier>) {
+                piece_hasher_->reset(hash_error);
+                if (!hash_error) hash(a.bytes, *piece_hasher_, ec, hash_error);
+                if (!ec && !hash_error) ended.digest = piece_hasher_->finish(hash_error);
+            }
+            break;
+        case job::deliver:
+            if (hashes_) hash(a.bytes, *hasher_, ec, hash_error);
+            if constexpr (Sink::traits.ordered && delivers<Sink>) {
+                if (!ec && !hash_error) sink_.deliver(a.bytes.first, clamp(a.bytes.size()), ec);
+            }
+            break;
+        case job::sync: sink_.sync(a.size.value_or(0), ec); break;
+        case job::publish: sink_.publish(ec); break;
+        case job::forget: journal_.remove(ec); break;
+        case job::keep:
+            if constexpr (Sink::traits.resumable) sink_.keep();
+            break;
+        case job::abandon:
+            sink_.abandon();
+            if (std::error_code ignored; journal_open_) journal_.remove(ignored);
+            break;
+        }
+        if (ec)
+            ended.failed = sink_failure(ec);
+        else if (hash_error)
+            ended.failed =
+                failure{hash_error, cause::permanent, phase::verify, 0, std::nullopt, {}};
+        return ended;
+    }
+
+    void hash(segment bytes, hasher_type& with, std::error_code& ec, std::error_code& hash_error) {
+        read_back(bytes, ec, [&](std::span<std::byte const> some) {
+            if (!hash_error) with.update(some, hash_error);
+        });
+    }
+    [[nodiscard]] std::uint32_t checksum(segment bytes, std::error_code& ec) {
+        std::uint32_t crc = 0;
+        read_back(bytes, ec, [&](std::span<std::byte const> some) { crc = crc32c(some, crc); });
+        return crc;
+    }
+    template <class F>
+    void read_back(segment bytes, [[maybe_unused]] std::error_code& ec, F take) {
+        if constexpr (Sink::traits.readable && views<Sink>) {
+            for (std::optional<segment> rest = bytes; rest;) {
+                std::span const some =
+                    sink_.view(rest->first, std::min(hash_buffer_size, clamp(rest->size())));
+                take(some);
+                rest = rest->from(rest->first + some.size());
+            }
+        } else if constexpr (Sink::traits.readable) {
+            if (!hash_buffer_)
+                hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
+            std::optional<segment> rest = bytes;
+            while (rest && !ec) {
+                std::span const to{hash_buffer_.get(),
+                                   std::min(hash_buffer_size, clamp(rest->size()))};
+                sink_.read(rest->first, to, ec);
+                if (!ec) take(to);
+                rest = rest->from(rest->first + to.size());
+            }
+        }
+    }
+
+    void record(event::job_ended& ended, std::error_code& ec) {
+        if constexpr (Sink::traits.resumable) {
+            if (journal_.durable()) sink_.flush(ec);
+            ended.data_lost = static_cast<bool>(ec);
+            journal_holds_ = true;
+            if (!ec) journal_.store(snapshot_, ec);
+        }
+    }
+
+    Sink& sink_;
+    Journal journal_;
+    bool journal_open_ = false;
+    bool journal_holds_ = false; ///< it may claim something
+    resume_state snapshot_;
+    bool hashes_ = false; ///< the whole
+    std::optional<hasher_type> hasher_;
+    std::optional<hasher_type> piece_hasher_;
+    std::unique_ptr<std::byte[]> hash_buffer_;
+};
+
+} // namespace cleave::detail
+
 #if defined(__APPLE__)
 #include <sys/random.h>
 #endif
@@ -15496,10 +15707,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     using clock_type = typename timer_type::clock_type;
     using connector_type = typename Policies::connector_type;
     using stream_type = stream_of<connector_type, strand_type>;
-    using journal_type = typename Policies::journal_type;
     using source_type = typename Policies::source_type;
     using verifier_type = typename Policies::verifier_type;
-    using hasher_type = typename verifier_type::hasher_type;
     using engine_type = engine<typename Policies::planner_type, typename Policies::lane_rule_type,
                                typename Policies::renewal_rule_type, verifier_type,
                                typename Policies::pacer_type, typename Policies::observer_type>;
@@ -15523,13 +15732,13 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
   public:
     download_op(Executor const& ex, request what, Sink sink, Policies policies)
         : executor_(ex), strand_(ex), io_work_(ex), sink_(std::move(sink)),
-          connector_(std::move(policies.connect)), journal_(std::move(policies.journal)),
+          connector_(std::move(policies.connect)), jobs_(sink_, std::move(policies.journal)),
           source_(std::move(policies.source)), background_(std::move(policies.background)),
           control_(std::move(policies.control)), observer_(std::move(policies.observe)),
           engine_(seeded(std::move(what)), std::move(policies.plan), std::move(policies.lanes),
                   std::move(policies.renew), std::move(policies.verify), std::move(policies.pace),
                   observer_, policies.windows,
-                  {shape_of(sink_), journal_.interval(), source_.available()}),
+                  {shape_of(sink_), jobs_.interval(), source_.available()}),
           filler_(sink_), timer_(strand_) {
         std::size_t const count = engine_.lanes().size();
         lanes_.reserve(count);
@@ -15547,7 +15756,7 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     virtual ~download_op() {
         control_.detach();
         close_mailbox();
-        if (!completed_) leave();
+        if (!completed_) jobs_.leave();
     }
 
     template <class CancellationSlot>
@@ -15566,13 +15775,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
   private:
     // Takes the outcome, for the handler to be called with when this operation is gone.
     virtual void complete(std::error_code ec, report result) = 0;
-
-    void leave() noexcept {
-        if constexpr (Sink::traits.resumable) {
-            if (journal_open_) return sink_.keep();
-        }
-        sink_.abandon();
-    }
 
     // Where a request source leaves what it fetched, from any thread, as long as somebody is there.
     struct mailbox {
@@ -15616,8 +15818,8 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
             start.failed = std::move(unfit);
         } else if (sink_.check(ec); ec) {
             start.failed = sink_failure(ec);
-        } else if constexpr (Sink::traits.resumable) {
-            keeps_ = start.journal = journal_.keeps(sink_.target());
+        } else {
+            keeps_ = start.journal = jobs_.keeps();
             filler_.sum_up_all(keeps_);
         }
         tell(std::move(start));
@@ -15804,17 +16006,18 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     void perform(action::run const& a) {
         ++outstanding_;
         if (a.what == job::recall) return recall();
-        if (a.what == job::record || a.what == job::open) snapshot_ = engine_.state_to_keep();
+        if (a.what == job::record || a.what == job::open)
+            jobs_.will_record(engine_.state_to_keep());
         if (a.what == job::open) {
             // The server may have said only now that there is a digest.
             if (auto unfit = find_misfit()) return refuse(a.what, *std::move(unfit));
-            make_hashers();
+            jobs_.will_hash_for(engine_.verifier());
         }
         if (a.what == job::deliver && delivers_later_only && !engine_.verifier().wanted())
             return deliver_later(a);
         std::optional<failure> why;
         try {
-            auto work = [a](download_op& op) { return op.try_to(a); };
+            auto work = [a](download_op& op) { return op.jobs_.run(a); };
             auto then = [a](download_op& op, event::job_ended ended) {
                 // Hashed first; what comes now does not block.
                 if (a.what == job::deliver && delivers_later_only && !ended.failed)
@@ -15828,16 +16031,10 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         if (why) refuse(a.what, *std::move(why)); // there is no thread to be had
     }
 
-    // What an earlier run left: the journal first, for it tells whether somebody else is at it.
     void recall() {
         event::recalled refused;
         try {
-            auto work = [](download_op& op) {
-                event::recalled e;
-                std::error_code const ec = guarded([&] { return op.try_to_recall(e.state); });
-                if (ec) e.failed = sink_failure(ec);
-                return e;
-            };
+            auto work = [](download_op& op) { return op.jobs_.recall(); };
             auto then = [](download_op& op, event::recalled e) { op.answer(std::move(e)); };
             background_.post(executor_, there_and_back(standby_, work, then));
             return;
@@ -15847,26 +16044,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         }
         --outstanding_;
         tell(std::move(refused));
-    }
-
-    [[nodiscard]] std::error_code try_to_recall(std::shared_ptr<resume_state const>& to) {
-        std::error_code ec;
-        if constexpr (Sink::traits.resumable) {
-            auto left = journal_.open(sink_.target(), ec);
-            if (ec) return ec;
-            journal_open_ = true;
-            if (!left) return {};
-            journal_holds_ = true;
-            bool const all =
-                left->in_place.size() == 1 && left->in_place.front().bytes == left->wanted;
-            sink_.reopen(left->wanted.size(), all, ec);
-            // Gone, or somebody has been at it: then all of it is fetched. But a disk that is full
-            // or damaged is not made better by throwing away what is there.
-            if (ec && ec != std::errc::no_such_file_or_directory && ec != error::partial_replaced)
-                return ec;
-            if (!ec) to = std::make_shared<resume_state const>(*std::move(left));
-        }
-        return {};
     }
 
     // Nobody waits for a source longer than the download lasts.
@@ -15917,15 +16094,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                                    self->answer(std::move(ended));
                                });
                 });
-        }
-    }
-
-    // When it is known what is to be hashed.
-    void make_hashers() {
-        auto const& v = engine_.verifier();
-        hasher_.emplace(v.make_hasher());
-        if constexpr (piece_verifier<verifier_type>) {
-            piece_hasher_.emplace(v.make_piece_hasher());
         }
     }
 
@@ -16149,117 +16317,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         filler_type::end(lanes_[id], e);
     }
 
-    // ---- jobs: not on the strand, but never two at once -----------------------------------
-
-    // Nobody could catch what is thrown here.
-    template <class F>
-    [[nodiscard]] static std::error_code guarded(F f) noexcept {
-        try {
-            return f();
-        } catch (...) {
-            return code_of_exception();
-        }
-    }
-    [[nodiscard]] event::job_ended try_to(action::run const& a) noexcept {
-        event::job_ended ended{.what = a.what};
-        std::error_code const thrown = guarded([&] {
-            ended = work(a);
-            return std::error_code{};
-        });
-        if (thrown) ended.failed = sink_failure(thrown);
-        return ended;
-    }
-
-    [[nodiscard]] event::job_ended work(action::run const& a) {
-        event::job_ended ended{.what = a.what};
-        std::error_code ec;
-        std::error_code hash_error;
-        switch (a.what) {
-        case job::recall: break; // see there
-        case job::check: ended.crc = checksum(a.bytes, ec); break;
-        case job::open:
-            hasher_->reset(hash_error);
-            // Before what an earlier run left goes, nothing may claim it any more.
-            if (!a.resumed && journal_holds_) journal_.store(snapshot_, ec);
-            if (!a.resumed && !ec) sink_.open(a.size, ec);
-            break;
-        case job::record: record(ended, ec); break;
-        case job::hash: hash(a.bytes, *hasher_, ec, hash_error); break;
-        case job::finish_hash: ended.digest = hasher_->finish(hash_error); break;
-        case job::hash_piece:
-            if constexpr (piece_verifier<verifier_type>) {
-                piece_hasher_->reset(hash_error);
-                if (!hash_error) hash(a.bytes, *piece_hasher_, ec, hash_error);
-                if (!ec && !hash_error) ended.digest = piece_hasher_->finish(hash_error);
-            }
-            break;
-        case job::deliver:
-            if (engine_.verifier().wanted()) hash(a.bytes, *hasher_, ec, hash_error);
-            if constexpr (Sink::traits.ordered && delivers<Sink>) {
-                if (!ec && !hash_error) sink_.deliver(a.bytes.first, clamp(a.bytes.size()), ec);
-            }
-            break;
-        case job::sync: sink_.sync(a.size.value_or(0), ec); break;
-        case job::publish: sink_.publish(ec); break;
-        case job::forget: journal_.remove(ec); break;
-        case job::keep:
-            if constexpr (Sink::traits.resumable) sink_.keep();
-            break;
-        case job::abandon:
-            sink_.abandon();
-            if (std::error_code ignored; journal_open_) journal_.remove(ignored);
-            break;
-        }
-        if (ec)
-            ended.failed = sink_failure(ec);
-        else if (hash_error)
-            ended.failed =
-                failure{hash_error, cause::permanent, phase::verify, 0, std::nullopt, {}};
-        return ended;
-    }
-
-    void hash(segment bytes, hasher_type& with, std::error_code& ec, std::error_code& hash_error) {
-        read_back(bytes, ec, [&](std::span<std::byte const> some) {
-            if (!hash_error) with.update(some, hash_error);
-        });
-    }
-    [[nodiscard]] std::uint32_t checksum(segment bytes, std::error_code& ec) {
-        std::uint32_t crc = 0;
-        read_back(bytes, ec, [&](std::span<std::byte const> some) { crc = crc32c(some, crc); });
-        return crc;
-    }
-    template <class F>
-    void read_back(segment bytes, [[maybe_unused]] std::error_code& ec, F take) {
-        if constexpr (Sink::traits.readable && views<Sink>) {
-            for (std::optional<segment> rest = bytes; rest;) {
-                std::span const some =
-                    sink_.view(rest->first, std::min(hash_buffer_size, clamp(rest->size())));
-                take(some);
-                rest = rest->from(rest->first + some.size());
-            }
-        } else if constexpr (Sink::traits.readable) {
-            if (!hash_buffer_)
-                hash_buffer_ = std::make_unique_for_overwrite<std::byte[]>(hash_buffer_size);
-            std::optional<segment> rest = bytes;
-            while (rest && !ec) {
-                std::span const to{hash_buffer_.get(),
-                                   std::min(hash_buffer_size, clamp(rest->size()))};
-                sink_.read(rest->first, to, ec);
-                if (!ec) take(to);
-                rest = rest->from(rest->first + to.size());
-            }
-        }
-    }
-
-    void record(event::job_ended& ended, std::error_code& ec) {
-        if constexpr (Sink::traits.resumable) {
-            if (journal_.durable()) sink_.flush(ec);
-            ended.data_lost = static_cast<bool>(ec);
-            journal_holds_ = true;
-            if (!ec) journal_.store(snapshot_, ec);
-        }
-    }
-
     // ---- the end --------------------------------------------------------------------------
 
     void complete_when_quiet() {
@@ -16291,7 +16348,6 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
     static constexpr auto measured_for = std::chrono::milliseconds{4};
     static constexpr std::uint64_t least_low_water = 64 * 1024;
     static constexpr std::uint64_t most_low_water = 1024 * 1024;
-    static constexpr std::size_t hash_buffer_size = 256 * 1024;
 
     Executor executor_;
     strand_type strand_;
@@ -16299,21 +16355,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
 
     Sink sink_;
     connector_type connector_;
-    journal_type journal_;
+    job_runner<Sink, typename Policies::journal_type, verifier_type> jobs_;
     source_type source_;
     typename Policies::background_type background_;
     typename Policies::control_type control_;
     typename Policies::observer_type observer_;
     engine_type engine_;
-    std::optional<hasher_type> hasher_;
-    std::optional<hasher_type> piece_hasher_;
-    std::unique_ptr<std::byte[]> hash_buffer_;
 
     std::shared_ptr<mailbox> mailbox_;
     bool keeps_ = false; ///< the journal is to know what comes
-    bool journal_open_ = false;
-    bool journal_holds_ = false; ///< it may claim something
-    resume_state snapshot_;      ///< for the job that is under way
 
     std::vector<lane_type> lanes_;
     filler_type filler_;

@@ -10,6 +10,7 @@
 #include <cleave/base/failure.hpp>
 #include <cleave/base/standby_memory.hpp>
 #include <cleave/connect/concept.hpp>
+#include <cleave/driver/sink_failure.hpp>
 #include <cleave/engine/action.hpp>
 #include <cleave/engine/event.hpp>
 #include <cleave/http/body.hpp>
@@ -24,7 +25,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -95,18 +95,6 @@ struct lane_io {
 
 [[nodiscard]] inline bool would_block(std::error_code ec) noexcept {
     return ec == asio::error::would_block || ec == asio::error::try_again;
-}
-
-[[nodiscard]] inline failure sink_failure(std::error_code ec) {
-    cause const kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
-                                                         : cause::storage;
-    return {ec, kind, phase::sink, 0, std::nullopt, {}};
-}
-
-// For sizes in memory.
-[[nodiscard]] inline std::size_t clamp(std::uint64_t n) noexcept {
-    return static_cast<std::size_t>(
-        std::min<std::uint64_t>(n, std::numeric_limits<std::size_t>::max() / 2));
 }
 
 // Why a lane does not go on at once to fill its grant.
