@@ -144,6 +144,7 @@ TEST_CASE("a body in any framing, cut in two anywhere, fills its grants with the
                     a = {.grant = {a.grant.first + 30, a.grant.last + 30}, .framing = a.framing};
                 }
                 REQUIRE(text_of(memory) == all);
+                REQUIRE(r.lane.read_in_all() == body.size());
             }
     }
 }

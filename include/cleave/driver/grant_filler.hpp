@@ -404,7 +404,7 @@ class grant_filler {
         while (l.decoded.empty() && !l.pending.empty() && !l.chunks_done) {
             auto const piece = l.chunks.decode(l.pending);
             l.pending.remove_prefix(piece.consumed);
-            l.read += piece.consumed;
+            l.read += piece.consumed - piece.data.size(); // these count when they are placed
             l.decoded = piece.data;
             if (piece.is == chunked_decoder::state::failed) return false;
             l.chunks_done = piece.is == chunked_decoder::state::done;
