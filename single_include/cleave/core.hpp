@@ -7371,14 +7371,18 @@ class mirrors {
     /// A number that no request has had.
     [[nodiscard]] std::uint32_t next_number() noexcept { return last_number_++; }
 
-    /// The first that has not been given up, other than `i`.
+    /// The first that has not been given up.
+    [[nodiscard]] std::optional<std::size_t> first_left() const noexcept {
+        return other_than(all_.size());
+    }
+    /// The same, other than `i`.
     [[nodiscard]] std::optional<std::size_t> other_than(std::size_t i) const noexcept {
         for (std::size_t k = 0; k != all_.size(); ++k)
             if (k != i && !all_[k].dropped) return k;
         return std::nullopt;
     }
     /// Whether there is one that has failed less often lately.
-    [[nodiscard]] bool is_better_than(std::size_t i, std::chrono::nanoseconds now) const noexcept {
+    [[nodiscard]] bool has_better_than(std::size_t i, std::chrono::nanoseconds now) const noexcept {
         for (std::size_t k = 0; k != all_.size(); ++k)
             if (k != i && !all_[k].dropped && all_[k].failures_at(now) < all_[i].failures_at(now))
                 return true;
@@ -8685,7 +8689,7 @@ class engine {
             fruitless_ = true;
             at(l).fail(what, now_);
             // Before it waits for this one, it asks another that has failed less.
-            if (joins() && !renewable && mirrors_.is_better_than(l.mirror, now_)) {
+            if (joins() && !renewable && mirrors_.has_better_than(l.mirror, now_)) {
                 ++report_.retries;
                 if (read_whole) drop_connection(id);
                 tell_failure(id, what, next_step::other_mirror, std::chrono::nanoseconds{0});
@@ -9082,7 +9086,7 @@ class engine {
         ++rounds_alone_;
         one_at_a_time_ = true;
         begin_lanes_anew();
-        begin_at(*mirrors_.other_than(mirrors_.size()));
+        begin_at(*mirrors_.first_left());
     }
 
     // The digest of all bytes is wrong. Where only one mirror brought them it is the one; where
@@ -9100,8 +9104,7 @@ class engine {
         }
         if (bringers == 1 && report_.bytes_resumed == 0)
             drop_mirror(who, failure::of(error::digest_mismatch, phase::verify));
-        if (!mirrors_.other_than(mirrors_.size()) &&
-            std::ranges::none_of(mirrors_, &mirror::only_differs))
+        if (!mirrors_.first_left() && std::ranges::none_of(mirrors_, &mirror::only_differs))
             return false;
         ask_alone();
         return true;

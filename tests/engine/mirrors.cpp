@@ -149,7 +149,7 @@ TEST_CASE("who asks to be left alone counts as the worst for so long, then as an
 TEST_CASE("one is better than another when it has failed less often lately") {
     mirrors all{three_places()};
     auto const better = [&](std::size_t i, std::chrono::seconds now) {
-        return all.is_better_than(i, now);
+        return all.has_better_than(i, now);
     };
     CHECK_FALSE(better(0, 0s));
     all[0].fail(busy(), 0s);
@@ -172,14 +172,14 @@ TEST_CASE("one is better than another when it has failed less often lately") {
 TEST_CASE("when all ask to be left alone none is better") {
     mirrors all{three_places()};
     for (mirror& m : all) m.fail(busy(10s), 0s);
-    for (std::size_t i = 0; i != all.size(); ++i) CHECK_FALSE(all.is_better_than(i, 5s));
+    for (std::size_t i = 0; i != all.size(); ++i) CHECK_FALSE(all.has_better_than(i, 5s));
 }
 
 TEST_CASE("the next is the first that has not been given up") {
     mirrors all{three_places()};
     CHECK(all.other_than(0) == 1U);
     CHECK(all.other_than(1) == 0U);
-    CHECK(all.other_than(all.size()) == 0U);
+    CHECK(all.first_left() == 0U);
     all[0].dropped = true;
     CHECK(all.other_than(1) == 2U);
     CHECK(all.other_than(2) == 1U);

@@ -999,7 +999,7 @@ class engine {
             fruitless_ = true;
             at(l).fail(what, now_);
             // Before it waits for this one, it asks another that has failed less.
-            if (joins() && !renewable && mirrors_.is_better_than(l.mirror, now_)) {
+            if (joins() && !renewable && mirrors_.has_better_than(l.mirror, now_)) {
                 ++report_.retries;
                 if (read_whole) drop_connection(id);
                 tell_failure(id, what, next_step::other_mirror, std::chrono::nanoseconds{0});
@@ -1396,7 +1396,7 @@ class engine {
         ++rounds_alone_;
         one_at_a_time_ = true;
         begin_lanes_anew();
-        begin_at(*mirrors_.other_than(mirrors_.size()));
+        begin_at(*mirrors_.first_left());
     }
 
     // The digest of all bytes is wrong. Where only one mirror brought them it is the one; where
@@ -1414,8 +1414,7 @@ class engine {
         }
         if (bringers == 1 && report_.bytes_resumed == 0)
             drop_mirror(who, failure::of(error::digest_mismatch, phase::verify));
-        if (!mirrors_.other_than(mirrors_.size()) &&
-            std::ranges::none_of(mirrors_, &mirror::only_differs))
+        if (!mirrors_.first_left() && std::ranges::none_of(mirrors_, &mirror::only_differs))
             return false;
         ask_alone();
         return true;

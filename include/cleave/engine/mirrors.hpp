@@ -111,14 +111,18 @@ class mirrors {
     /// A number that no request has had.
     [[nodiscard]] std::uint32_t next_number() noexcept { return last_number_++; }
 
-    /// The first that has not been given up, other than `i`.
+    /// The first that has not been given up.
+    [[nodiscard]] std::optional<std::size_t> first_left() const noexcept {
+        return other_than(all_.size());
+    }
+    /// The same, other than `i`.
     [[nodiscard]] std::optional<std::size_t> other_than(std::size_t i) const noexcept {
         for (std::size_t k = 0; k != all_.size(); ++k)
             if (k != i && !all_[k].dropped) return k;
         return std::nullopt;
     }
     /// Whether there is one that has failed less often lately.
-    [[nodiscard]] bool is_better_than(std::size_t i, std::chrono::nanoseconds now) const noexcept {
+    [[nodiscard]] bool has_better_than(std::size_t i, std::chrono::nanoseconds now) const noexcept {
         for (std::size_t k = 0; k != all_.size(); ++k)
             if (k != i && !all_[k].dropped && all_[k].failures_at(now) < all_[i].failures_at(now))
                 return true;
