@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// All of cleave: the floors that decide, and then, floor by floor, what acts. `download.hpp` alone
-// does where no digest is wanted.
+// All of cleave but ota/ and testing/: the floors that decide, and then, floor by floor, what acts.
+// `download.hpp` alone does where no digest is wanted.
 #pragma once
 
 #include <cleave/core.hpp>

@@ -7,8 +7,8 @@
 
 // ---- cleave/cleave.hpp ----
 
-// All of cleave: the floors that decide, and then, floor by floor, what acts. `download.hpp` alone
-// does where no digest is wanted.
+// All of cleave but ota/ and testing/: the floors that decide, and then, floor by floor, what acts.
+// `download.hpp` alone does where no digest is wanted.
 
 // ---- cleave/core.hpp ----
 
@@ -7745,7 +7745,7 @@ struct theft {
 
 namespace cleave {
 
-/// Sizes of the engine's windows, in bytes; 0 counts as 1.
+/// Sizes of the engine's windows, in bytes; 0 counts as 1 where it is not said to mean something.
 struct engine_windows {
     /// A grant: as much as a lane may write before it asks again.
     std::uint64_t grant = std::uint64_t{1} << 20;
@@ -7757,7 +7757,7 @@ struct engine_windows {
     /// Of an ordered sink: what one lane fetches of its window at a time, at least.
     std::uint64_t stripe = std::uint64_t{64} << 10;
     /// What is fetched again, and compared, where a lane goes on behind bytes that came over
-    /// another URL or in an earlier run.
+    /// another URL or in an earlier run; 0 for nothing.
     std::uint64_t sample = std::uint64_t{4} << 10;
     /// Segments that a lane may ask for before the present one has come whole; 0 for none. As many
     /// of them are asked for as a reply takes time for.
