@@ -2177,6 +2177,17 @@ TEST_CASE("what was on its way when its lane was closed means nothing any more")
     CHECK(s.connected(1) == "send 1 60-499");
 }
 
+TEST_CASE("a connection that stood when its lane was closed already is none") {
+    script s{even_split{4}, 4};
+    s.start();
+    s.connected(0);
+    s.connected(1);
+    CHECK(s.reply(0, whole(250)) == "close 1, close 2, close 3, open 250");
+    CHECK(s.connected(2) == "");
+    CHECK(s.engine.lanes()[2].is == cleave::lane::state::idle);
+    CHECK(s.engine.report().connections == 2);
+}
+
 TEST_CASE("lanes that wait for their time do not keep one from working") {
     script s{even_split{2}, 2, {.renewal = {.wait = 600s}}};
     start_two_lanes(s);

@@ -251,6 +251,8 @@ class engine {
 
     void on(event::connected const& e) {
         lane& l = lanes_[e.lane];
+        // An event may have been on its way when the lane was closed: here and below.
+        if (l.is != lane::state::connecting) return;
         l.is = lane::state::ready;
         l.used = l.kept = e.kept;
         l.waited = l.in_order = l.asked_too_much = false;
@@ -267,7 +269,6 @@ class engine {
 
     void on(event::head_bytes const& e) {
         lane& l = lanes_[e.lane];
-        // An event may have been on its way when the lane was closed: here and below.
         if (l.is != lane::state::requesting) return;
         auto const read = l.reply.feed(e.bytes);
         switch (read.is) {
