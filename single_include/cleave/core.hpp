@@ -7925,7 +7925,8 @@ class engine {
         refreshing_ = false;
         observer_->on(request_refreshed{e.failed ? e.failed->code : std::error_code{}});
         if (e.failed) {
-            // Other mirrors may do without.
+            // Other mirrors may do without, or do so already.
+            if (mirrors_[0].dropped) return wake_parked();
             if (!give_up_mirror(0, *e.failed)) fail(*e.failed);
             return;
         }

@@ -564,6 +564,34 @@ TEST_CASE("of a mirror that was given up no fresh request is asked for") {
     CHECK(s.engine.report().refreshes == 0);
 }
 
+TEST_CASE("that there is no fresh request does not matter once its mirror was given up") {
+    auto o = with_pieces();
+    o.verifier.parts = {100, 3};
+    o.windows.opening = 100;
+    o.renewal.tries = 1;
+    o.can_refresh = true;
+    script s{even_split{1}, 1, o, two()};
+    s.start();
+    s.connected(0);
+    s.reply(0, tagged({0, 99}, "a", 300));
+    s.done(job::open);
+    REQUIRE(has(s.got(0, 100, true), "hash_piece 0-99"));
+    REQUIRE(s.reply(0, refusal(403)) == "refresh");
+    // Before that has come, what the mirror brought is wrong, and the other one sends no ranges.
+    REQUIRE(has(s.done(job::hash_piece, wrong_digest), "connect 0"));
+    REQUIRE(mirror_of(s, 0) == 1);
+    s.connected(0);
+    REQUIRE(has(s.reply(0, whole(300)), "open 300"));
+    s.connected(0);
+    s.done(job::open);
+    REQUIRE(s.reply(0, whole(300)) == "receive 0 0-99 first");
+    s.got(0, 100);
+    CHECK(s.tell(event::refreshed{.failed = failure::of(error::not_found, phase::setup),
+                                  .fresh = std::make_shared<request const>(two())}) == "");
+    CHECK(s.engine.lanes()[0].is == lane_is::receiving);
+    CHECK(s.engine.report().bytes == 100);
+}
+
 // ---- an earlier run -----------------------------------------------------------------------
 
 TEST_CASE("bytes joined under a digest are not gone on with without one") {
