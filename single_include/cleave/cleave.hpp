@@ -6728,8 +6728,14 @@ using stream_of = decltype(std::declval<C&>().make(std::declval<Executor const&>
 /// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`; codes of the     |
 /// |                  | system come in `std::system_category`                                    |
 ///
-/// Optional: `c.by_way_of(u)`, a `std::string` for messages: what else than the origin a connection
-/// is made to, such as a proxy's host and port; empty where it is the origin.
+/// Optional, each a `std::string` for messages, empty where there is nothing to say:
+///
+/// | expression       | meaning                                                                  |
+/// |------------------|--------------------------------------------------------------------------|
+/// | `c.by_way_of(u)` | what else than the origin a connection is made to, such as host and port |
+/// |                  | of a proxy                                                               |
+/// | `c.place_of(ec)` | where that is to be found which `check` said is wrong, such as the path  |
+/// |                  | of a file that cannot be read                                            |
 ///
 /// Called on the download's strand; must not block. Models: `tcp_connector`, `tls_connector`.
 template <class C, class Executor>
@@ -12670,6 +12676,12 @@ using tls_ptr = std::unique_ptr<T, tls_free>;
 
 // ---- trust --------------------------------------------------------------------------------
 
+/// What is wrong with settings, and where: for people, a file or a directory as a rule.
+struct tls_fault {
+    std::error_code code = {};
+    std::string place = {};
+};
+
 /// In place of OpenSSL's own, which asks on the terminal.
 inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 
@@ -12728,27 +12740,31 @@ inline int tls_no_passphrase(char*, int, int, void*) { return -1; }
 
 /// Trusts whom the system trusts. OpenSSL does not mind where there is nobody; whoever then wonders
 /// why no server is to be trusted does.
-[[nodiscard]] inline std::error_code tls_trust_system(SSL_CTX* context) {
-    if (SSL_CTX_set_default_verify_paths(context) != 1) return error::trust_store_unreadable;
+[[nodiscard]] inline tls_fault tls_trust_system(SSL_CTX* context) {
+    if (SSL_CTX_set_default_verify_paths(context) != 1) return {error::trust_store_unreadable};
     X509_STORE* const store = SSL_CTX_get_cert_store(context);
     if (sk_X509_OBJECT_num(X509_STORE_get0_objects(store)) > 0) return {};
 
     // What is looked for where OpenSSL was built to look need not be there.
-    auto const look = [](char const* variable, char const* otherwise, auto examine) {
+    auto const look = [](char const* variable, char const* otherwise, auto examine) -> tls_fault {
         char const* const named = std::getenv(variable);
-        std::string const place = named != nullptr ? named : otherwise;
+        std::string place = named != nullptr ? named : otherwise;
         file_calls::status found{};
         if (named == nullptr && file_calls::status_at(place.c_str(), found) != 0 &&
             (errno == ENOENT || errno == ENOTDIR))
-            return make_error_code(error::trust_store_empty);
-        return examine(place);
+            return {error::trust_store_empty, std::move(place)};
+        std::error_code const ec = examine(place);
+        return {ec, std::move(place)};
     };
-    auto const in_directory = look(X509_get_default_cert_dir_env(), X509_get_default_cert_dir(),
-                                   tls_look_for_certificate);
-    if (!in_directory) return {};
-    auto const in_file = look(X509_get_default_cert_file_env(), X509_get_default_cert_file(),
-                              [&](std::string const& path) { return tls_trust_file(store, path); });
-    return in_file == error::trust_store_empty ? in_directory : in_file;
+    auto in_directory = look(X509_get_default_cert_dir_env(), X509_get_default_cert_dir(),
+                             tls_look_for_certificate);
+    if (!in_directory.code) return {};
+    auto in_file = look(X509_get_default_cert_file_env(), X509_get_default_cert_file(),
+                        [&](std::string const& path) { return tls_trust_file(store, path); });
+    if (in_file.code != error::trust_store_empty) return in_file;
+    if (in_directory.code == error::trust_store_empty)
+        in_directory.place = in_file.place + " and " + in_directory.place;
+    return in_directory;
 }
 
 // ---- pins ---------------------------------------------------------------------------------
@@ -12789,20 +12805,13 @@ class tls_context {
     /// Reads the settings, unless that has gone well before.
     [[nodiscard]] std::error_code read() {
         std::lock_guard const lock{mutex_};
-        if (context_) return {};
-        for (auto const& pin : settings_.pins)
-            if (!tls_is_pin(pin)) return error::bad_pin;
-        ERR_clear_error();
-        tls_ptr<SSL_CTX> made{SSL_CTX_new(TLS_client_method())};
-        if (!made) return std::make_error_code(std::errc::not_enough_memory);
-        harden(made.get());
-        if (auto const ec = trust(made.get())) return ec;
-        if (auto const ec = show(made.get())) return ec;
-        SSL_CTX_set_session_cache_mode(made.get(),
-                                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-        SSL_CTX_sess_set_new_cb(made.get(), on_ticket);
-        context_ = std::move(made);
-        return {};
+        if (!context_) fault_ = try_to_read();
+        return fault_.code;
+    }
+    /// Where the settings are wrong, if the last `read` said this of them; else empty.
+    [[nodiscard]] std::string place_of(std::error_code ec) {
+        std::lock_guard const lock{mutex_};
+        return ec == fault_.code ? fault_.place : std::string{};
     }
 
     /// A new connection's, after `read` has gone well.
@@ -12852,6 +12861,22 @@ class tls_context {
         return "TLS " + std::to_string(++last) + ' ';
     }
 
+    [[nodiscard]] tls_fault try_to_read() {
+        for (auto const& pin : settings_.pins)
+            if (!tls_is_pin(pin)) return {error::bad_pin};
+        ERR_clear_error();
+        tls_ptr<SSL_CTX> made{SSL_CTX_new(TLS_client_method())};
+        if (!made) return {std::make_error_code(std::errc::not_enough_memory)};
+        harden(made.get());
+        if (auto fault = trust(made.get()); fault.code) return fault;
+        if (auto fault = show(made.get()); fault.code) return fault;
+        SSL_CTX_set_session_cache_mode(made.get(),
+                                       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+        SSL_CTX_sess_set_new_cb(made.get(), on_ticket);
+        context_ = std::move(made);
+        return {};
+    }
+
     // The system's configuration of OpenSSL may ask for more than this, but not for less.
     static void harden(SSL_CTX* c) {
         if (SSL_CTX_get_min_proto_version(c) < TLS1_2_VERSION)
@@ -12865,7 +12890,7 @@ class tls_context {
         SSL_CTX_set_alpn_protos(c, protocols, sizeof protocols - 1);
     }
 
-    std::error_code trust(SSL_CTX* c) const {
+    tls_fault trust(SSL_CTX* c) const {
         if (!verifies_) {
             SSL_CTX_set_verify(c, SSL_VERIFY_NONE, nullptr);
             return {};
@@ -12876,24 +12901,27 @@ class tls_context {
         if (file.empty() && pem.empty()) return tls_trust_system(c);
         X509_STORE* const store = SSL_CTX_get_cert_store(c);
         if (!file.empty())
-            if (auto const ec = tls_trust_file(store, file)) return ec;
+            if (auto const ec = tls_trust_file(store, file)) return {ec, file};
         if (pem.empty()) return {};
-        if (pem.size() > INT_MAX) return error::trust_store_unreadable;
+        char const* const here = "tls_settings::ca_pem";
+        if (pem.size() > INT_MAX) return {error::trust_store_unreadable, here};
         tls_ptr<BIO> const text{BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()))};
-        if (!text) return std::make_error_code(std::errc::not_enough_memory);
-        return tls_trust(store, text.get());
+        if (!text) return {std::make_error_code(std::errc::not_enough_memory)};
+        if (auto const ec = tls_trust(store, text.get())) return {ec, here};
+        return {};
     }
 
-    std::error_code show(SSL_CTX* c) const {
+    tls_fault show(SSL_CTX* c) const {
         std::string const& certificate = settings_.certificate_file;
         std::string const& key = settings_.key_file.empty() ? certificate : settings_.key_file;
         if (key.empty()) return {};
         SSL_CTX_set_default_passwd_cb(c, tls_no_passphrase);
-        bool const fit = SSL_CTX_use_certificate_chain_file(c, certificate.c_str()) == 1 &&
+        bool const known = SSL_CTX_use_certificate_chain_file(c, certificate.c_str()) == 1;
+        bool const fit = known &&
                          SSL_CTX_use_PrivateKey_file(c, key.c_str(), SSL_FILETYPE_PEM) == 1 &&
                          SSL_CTX_check_private_key(c) == 1;
         ERR_clear_error();
-        if (!fit) return error::client_certificate_unreadable;
+        if (!fit) return {error::client_certificate_unreadable, known ? key : certificate};
         return {};
     }
 
@@ -12906,6 +12934,7 @@ class tls_context {
     std::string const name_ = next_name();
     std::mutex mutex_;
     tls_ptr<SSL_CTX> context_;
+    tls_fault fault_;                                     // none once there is a context
     std::map<std::string, tls_ptr<SSL_SESSION>> tickets_; // by host, port, and who we are there
     std::atomic<std::uint64_t> full_ = 0;
     std::atomic<std::uint64_t> resumed_ = 0;
@@ -13421,6 +13450,8 @@ class basic_tls_connector {
         return tcp_.route->check(to);
     }
     [[nodiscard]] std::string by_way_of(url const& to) const { return tcp_.by_way_of(to); }
+    /// Which file or directory of certificates it is that cannot be read, or holds none.
+    [[nodiscard]] std::string place_of(std::error_code ec) const { return context_->place_of(ec); }
     /// Damage and breaks may pass; who the server is, and what it wants, will not change.
     [[nodiscard]] cause classify(std::error_code ec) const noexcept { return tcp_.classify(ec); }
     /// Of all copies of this connector so far.
@@ -16068,8 +16099,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         event::refreshed e;
         cause kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
                                                        : cause::permanent;
-        if (!ec && (ec = connector_.check(fresh.target))) kind = cause::configuration;
-        if (ec) e.failed = {ec, kind, phase::setup, 0, std::nullopt, "asking for a fresh URL"};
+        std::string doing = "asking for a fresh URL";
+        if (!ec && (ec = connector_.check(fresh.target))) {
+            kind = cause::configuration;
+            add_place(doing, ec);
+        }
+        if (ec) e.failed = {ec, kind, phase::setup, 0, std::nullopt, std::move(doing)};
         e.fresh = std::make_shared<request const>(std::move(fresh));
         tell(std::move(e));
     }
@@ -16152,7 +16187,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         // not compare equal to `std::errc`.
         if (ec.category() == asio::error::get_system_category())
             ec = {ec.value(), std::system_category()};
+        add_place(detail, ec);
         return {ec, connector_.classify(ec), where, 0, std::nullopt, std::move(detail)};
+    }
+
+    // Where the connector knows which file is to blame, people are told.
+    void add_place(std::string& detail, std::error_code ec) {
+        if constexpr (requires { std::string{connector_.place_of(ec)}; })
+            if (std::string const place = connector_.place_of(ec); !place.empty())
+                detail += (detail.empty() ? "" : ": ") + place;
     }
 
     void lane_failed(lane_id id, std::error_code ec, phase where, std::string detail = {}) {

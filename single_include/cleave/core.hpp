@@ -6723,8 +6723,14 @@ using stream_of = decltype(std::declval<C&>().make(std::declval<Executor const&>
 /// | `c.classify(ec)` | the `cause` of an error code of its streams; `noexcept`; codes of the     |
 /// |                  | system come in `std::system_category`                                    |
 ///
-/// Optional: `c.by_way_of(u)`, a `std::string` for messages: what else than the origin a connection
-/// is made to, such as a proxy's host and port; empty where it is the origin.
+/// Optional, each a `std::string` for messages, empty where there is nothing to say:
+///
+/// | expression       | meaning                                                                  |
+/// |------------------|--------------------------------------------------------------------------|
+/// | `c.by_way_of(u)` | what else than the origin a connection is made to, such as host and port |
+/// |                  | of a proxy                                                               |
+/// | `c.place_of(ec)` | where that is to be found which `check` said is wrong, such as the path  |
+/// |                  | of a file that cannot be read                                            |
 ///
 /// Called on the download's strand; must not block. Models: `tcp_connector`, `tls_connector`.
 template <class C, class Executor>

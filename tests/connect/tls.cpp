@@ -388,6 +388,9 @@ TEST_CASE("tls: trust that cannot be had is named before anything is connected")
         CAPTURE(settings.ca_file, settings.ca_pem);
         tls_connector const c{settings};
         CHECK(c.check(parse(server.url())) == why);
+        CHECK(c.place_of(why) ==
+              (settings.ca_file.empty() ? "tls_settings::ca_pem" : settings.ca_file));
+        CHECK(c.place_of(error::bad_pin).empty());
         CHECK(c.classify(why) == cause::configuration);
         CHECK_FALSE(c.check(parse("http://127.0.0.1/")));
         CHECK(client{c}.connect(server.url()) == why);
@@ -400,6 +403,7 @@ TEST_CASE("tls: trust that cannot be had is named before anything is connected")
     CHECK(later.check(parse(server.url())) == error::trust_store_unreadable);
     write_file(dir / "later.pem", ca);
     CHECK_FALSE(later.check(parse(server.url())));
+    CHECK(later.place_of(error::trust_store_unreadable).empty());
     std::filesystem::remove(dir / "later.pem");
     CHECK_FALSE(tls_connector{later}.check(parse(server.url())));
     client c{later};
@@ -428,22 +432,25 @@ TEST_CASE("tls: the system's trust store is OpenSSL's, where there is one") {
         std::string file;
         std::string directory;
         error_code result;
+        std::string place;
     };
-    for (auto const& [file, directory, result] :
-         std::vector<row>{{at("ca.pem"), at("missing"), {}},
-                          {at("missing"), at("hashed"), {}},
-                          {at("missing"), at("nothing") + ":" + at("hashed"), {}},
-                          {at("empty.pem"), at("nothing"), error::trust_store_empty},
-                          {at("empty.pem"), at("files"), error::trust_store_empty},
-                          {at("empty.pem"), at("broken"), error::trust_store_empty},
-                          {at("missing"), at("nothing"), error::trust_store_unreadable},
-                          {at("cut.pem"), at("nothing"), error::trust_store_unreadable},
-                          {at("empty.pem"), at("missing"), error::trust_store_unreadable}}) {
+    auto const empty = at("empty.pem");
+    for (auto const& [file, directory, result, place] : std::vector<row>{
+             {at("ca.pem"), at("missing"), {}, {}},
+             {at("missing"), at("hashed"), {}, {}},
+             {at("missing"), at("nothing") + ":" + at("hashed"), {}, {}},
+             {empty, at("nothing"), error::trust_store_empty, empty + " and " + at("nothing")},
+             {empty, at("files"), error::trust_store_empty, empty + " and " + at("files")},
+             {empty, at("broken"), error::trust_store_empty, empty + " and " + at("broken")},
+             {at("missing"), at("nothing"), error::trust_store_unreadable, at("missing")},
+             {at("cut.pem"), at("nothing"), error::trust_store_unreadable, at("cut.pem")},
+             {empty, at("missing"), error::trust_store_unreadable, at("missing")}}) {
         CAPTURE(file, directory);
         variable const f{"SSL_CERT_FILE", file};
         variable const d{"SSL_CERT_DIR", directory};
         tls_connector const connector;
         CHECK(connector.check(parse(server.url())) == result);
+        CHECK(connector.place_of(result) == place);
         CHECK(client{connector}.connect(server.url()) == result);
     }
     // With a CA of one's own the system's are not trusted.
@@ -462,7 +469,6 @@ TEST_CASE("tls: a client certificate, where the server wants one") {
     write_file(dir / "both.pem", own.key_pem() + own.pem());
     write_file(dir / "other.key", other.key_pem());
     write_file(dir / "locked.key", own.key_pem("secret"));
-    write_file(dir / "self.pem", make_identity({.extended_usage = "clientAuth"}).pem());
     auto const self = make_identity({.extended_usage = "clientAuth"});
     write_file(dir / "self.pem", self.key_pem() + self.pem());
     auto const showing = [&](char const* certificate, char const* key) {
@@ -477,17 +483,22 @@ TEST_CASE("tls: a client certificate, where the server wants one") {
         REQUIRE_FALSE(c.connect(server.url()));
         CHECK(speaks(c));
     }
-    for (auto const& settings : {showing("own.pem", "other.key"), showing("own.pem", "locked.key"),
-                                 showing("own.pem", ""), showing("missing.pem", "own.key"),
-                                 showing("own.pem", "missing"), showing("own.key", "own.key")}) {
+    auto const unreadable = error::client_certificate_unreadable;
+    for (auto const& [settings, to_blame] : std::vector<std::pair<tls_settings, char const*>>{
+             {showing("own.pem", "other.key"), "other.key"},
+             {showing("own.pem", "locked.key"), "locked.key"},
+             {showing("own.pem", ""), "own.pem"},
+             {showing("missing.pem", "own.key"), "missing.pem"},
+             {showing("own.pem", "missing"), "missing"},
+             {showing("own.key", "own.key"), "own.key"}}) {
         CAPTURE(settings.certificate_file, settings.key_file);
-        CHECK(tls_connector{settings}.check(parse(server.url())) ==
-              error::client_certificate_unreadable);
+        tls_connector const c{settings};
+        CHECK(c.check(parse(server.url())) == unreadable);
+        CHECK(c.place_of(unreadable) == (dir / to_blame).string());
     }
     auto key_alone = trusting();
     key_alone.key_file = (dir / "own.key").string();
-    CHECK(tls_connector{key_alone}.check(parse(server.url())) ==
-          error::client_certificate_unreadable);
+    CHECK(tls_connector{key_alone}.check(parse(server.url())) == unreadable);
 
     // In TLS 1.3 the server says so when the client has shaken hands already.
     for (auto const& settings : {trusting(), showing("self.pem", "")}) {

@@ -122,14 +122,26 @@ TEST_CASE("https: who is not to be trusted is refused at once, and gets no reque
 TEST_CASE("https: a trust store that cannot be read ends it before any connection") {
     temp_dir dir;
     tls_server server{[](tls_connection& c) { c.read(); }};
-    fetched const f = fetch(server.url("localhost", "/r"),
-                            over(cleave::tls_connector{{.ca_file = (dir / "none").string()}}));
+    auto const missing = (dir / "none").string();
+    cleave::tls_connector const connector{{.ca_file = missing}};
+    fetched const f = fetch(server.url("localhost", "/r"), over(connector));
     CHECK(f.ec == error::trust_store_unreadable);
     CHECK(f.ec == cause::configuration);
     CHECK(f.report.retries == 0);
     CHECK(f.report.connections == 0);
     REQUIRE(f.report.failed);
     CHECK(f.report.failed->where == cleave::phase::setup);
+    CHECK(f.report.failed->message() ==
+          missing + ": " + cleave::describe(error::trust_store_unreadable));
+    CHECK(server.accepted() == 0);
+
+    // Also where it comes to https only on the way.
+    auto const secure = server.url("localhost", "/r");
+    fault_server plain{[&](fault_connection& c, seen_request const&) { c.send(redirect(secure)); }};
+    fetched const led = fetch(plain.url("/r"), over(connector));
+    CHECK(led.ec == error::trust_store_unreadable);
+    REQUIRE(led.report.failed);
+    CHECK(led.report.failed->detail == "connecting to " + secure + ": " + missing);
     CHECK(server.accepted() == 0);
 }
 

@@ -212,7 +212,7 @@ TEST_CASE("web: a client's certificate is shown where it is asked for") {
         auto const r = get(dir, bad);
         CAPTURE(r.err);
         CHECK(r.exit_code == 2);
-        CHECK(contains(last_line(r.err), "the client certificate or its key cannot be read"));
+        CHECK(contains(last_line(r.err), bad.back() + ": the client certificate or its key"));
     }
 }
 
@@ -220,7 +220,7 @@ TEST_CASE("web: settings of TLS that cannot be read are named, and nobody is ask
     nginx server{over_tls()};
     temp_dir dir;
     auto const [option, value, text] = GENERATE(table<char const*, char const*, char const*>({
-        {"--cacert", "/nowhere/at/all", "trusted certificates cannot be read"},
+        {"--cacert", "/nowhere/at/all", "/nowhere/at/all: the file or directory of trusted"},
         {"--pinned", "sha256//abc", "a pinned key cannot be read"},
         {"--pinned", "", "a pinned key cannot be read"},
     }));

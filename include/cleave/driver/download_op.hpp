@@ -438,8 +438,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         event::refreshed e;
         cause kind = ec.category() == error_category() ? cause_of(static_cast<error>(ec.value()))
                                                        : cause::permanent;
-        if (!ec && (ec = connector_.check(fresh.target))) kind = cause::configuration;
-        if (ec) e.failed = {ec, kind, phase::setup, 0, std::nullopt, "asking for a fresh URL"};
+        std::string doing = "asking for a fresh URL";
+        if (!ec && (ec = connector_.check(fresh.target))) {
+            kind = cause::configuration;
+            add_place(doing, ec);
+        }
+        if (ec) e.failed = {ec, kind, phase::setup, 0, std::nullopt, std::move(doing)};
         e.fresh = std::make_shared<request const>(std::move(fresh));
         tell(std::move(e));
     }
@@ -522,7 +526,15 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
         // not compare equal to `std::errc`.
         if (ec.category() == asio::error::get_system_category())
             ec = {ec.value(), std::system_category()};
+        add_place(detail, ec);
         return {ec, connector_.classify(ec), where, 0, std::nullopt, std::move(detail)};
+    }
+
+    // Where the connector knows which file is to blame, people are told.
+    void add_place(std::string& detail, std::error_code ec) {
+        if constexpr (requires { std::string{connector_.place_of(ec)}; })
+            if (std::string const place = connector_.place_of(ec); !place.empty())
+                detail += (detail.empty() ? "" : ": ") + place;
     }
 
     void lane_failed(lane_id id, std::error_code ec, phase where, std::string detail = {}) {
