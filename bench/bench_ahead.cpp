@@ -3,6 +3,7 @@
 // What it is worth to ask for the next segments before the present one has come whole: 16 MiB over
 // four lanes from a server 100 ms away, in virtual time, so that no machine matters.
 
+#include "options.hpp"
 #include "table.hpp"
 
 #include <cleave/download.hpp>
@@ -15,9 +16,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -69,14 +68,7 @@ result download(std::uint64_t segment, std::uint32_t ahead) {
     return r;
 }
 
-} // namespace
-
-int main(int argc, char** argv) {
-    bool const markdown = argc == 2 && std::strcmp(argv[1], "--markdown") == 0;
-    if (argc != 1 && !markdown) {
-        std::fputs("usage: bench_ahead [--markdown]\n", stderr);
-        return 2;
-    }
+void compare(bool markdown) {
     // Connecting, one reply, and the bytes.
     double const ideal = 4 * std::chrono::duration<double>{latency}.count() +
                          static_cast<double>(size) / static_cast<double>(lanes * rate);
@@ -95,4 +87,16 @@ int main(int argc, char** argv) {
                    text("%llu", static_cast<unsigned long long>(r.report.requests)),
                    text("%llu", static_cast<unsigned long long>(r.report.requests_ahead))});
         }
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    bool markdown = false;
+    return cleave_bench::bench_main(
+        argc, argv, {{"--markdown", "print the table in Markdown", cleave_bench::flag(markdown)}},
+        [&] {
+            compare(markdown);
+            return 0;
+        });
 }

@@ -5,6 +5,7 @@
 // own, run in turns with all others of its case, so that a slow minute of the machine is slow for
 // everybody. This file starts the server and the clients, and counts; it downloads nothing itself.
 
+#include "options.hpp"
 #include "table.hpp"
 
 #include "support/free_port.hpp"
@@ -23,7 +24,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -767,22 +767,8 @@ int compare(options const& o) {
 
 // --- the command line ----------------------------------------------------------------------------
 
-constexpr char const* usage =
-    "usage: bench_download [options]\n"
-    "  --case NAME  only this case, such as tls-file-4; may be given several times\n"
-    "  --all        all cases, and other programs with every number of lanes\n"
-    "  --list       print the cases' names, those that run unless told otherwise with a star\n"
-    "  --runs N     N rounds, 15 unless given\n"
-    "  --counts N   N further rounds in which system calls are counted, 3 unless given\n"
-    "  --size N     bytes of the object, or N with M or G for MiB or GiB; 1G unless given\n"
-    "  --to DIR     where files go; /dev/shm unless given\n"
-    "  --floors     try and print every way to write a floor\n"
-    "  --no-peers   without libcurl and other programs\n"
-    "  --markdown   print tables in Markdown\n"
-    "  --data FILE  write the ratios there, for plot.sh\n"
-    "  --strict     exit with 1 if a goal is missed\n";
-
-std::optional<std::uint64_t> number(std::string_view word) {
+/// Bytes, or with M or G behind the number MiB or GiB.
+std::optional<std::uint64_t> read_size(std::string_view word) {
     std::uint64_t unit = 1;
     if (word.ends_with('M')) unit = 1024 * 1024;
     if (word.ends_with('G')) unit = 1024 * 1024 * 1024;
@@ -794,74 +780,58 @@ std::optional<std::uint64_t> number(std::string_view word) {
     return n * unit;
 }
 
-std::optional<options> parse(int argc, char** argv) {
-    options o;
-    o.to = fs::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
-    for (int i = 1; i < argc; ++i) {
-        std::string_view const word = argv[i];
-        if (word == "--all")
-            o.all = true;
-        else if (word == "--floors")
-            o.floors = true;
-        else if (word == "--no-peers")
-            o.peers = false;
-        else if (word == "--markdown")
-            o.markdown = true;
-        else if (word == "--strict")
-            o.strict = true;
-        else if (word == "--list")
-            o.list = true;
-        else if (i + 1 == argc)
-            return std::nullopt;
-        else if (word == "--case")
-            o.cases.emplace_back(argv[++i]);
-        else if (word == "--to")
-            o.to = argv[++i];
-        else if (word == "--data")
-            o.data = argv[++i];
-        else {
-            auto const n = number(argv[++i]);
-            if (!n) return std::nullopt;
-            if (word == "--runs" && *n != 0)
-                o.runs = static_cast<std::size_t>(*n);
-            else if (word == "--counts")
-                o.counts = static_cast<std::size_t>(*n);
-            else if (word == "--size" && *n >= 1024 * 1024)
-                o.size = *n;
-            else
-                return std::nullopt;
-        }
+void list_cases() {
+    for (auto const& c : all_cases()) {
+        bool const usual =
+            std::find(default_cases.begin(), default_cases.end(), c.name()) != default_cases.end();
+        std::printf("%s%s\n", c.name().c_str(), usual ? " *" : "");
     }
-    auto const known = all_cases();
-    for (auto const& name : o.cases)
-        if (std::none_of(known.begin(), known.end(),
-                         [&](test_case const& c) { return c.name() == name; }))
-            return std::nullopt;
-    return o;
 }
 
 } // namespace
 
 int main(int argc, char** argv) {
-    auto const o = parse(argc, argv);
-    if (!o) {
-        std::fputs(usage, stderr);
-        return 2;
-    }
-    if (o->list) {
-        for (auto const& c : all_cases()) {
-            bool const usual = std::find(default_cases.begin(), default_cases.end(), c.name()) !=
-                               default_cases.end();
-            std::printf("%s%s\n", c.name().c_str(), usual ? " *" : "");
-        }
-        return 0;
-    }
-    // So that the object, which is large, does not stay in memory.
-    for (int const signal : {SIGINT, SIGTERM}) std::signal(signal, [](int) { interrupted = 1; });
-    try {
-        return compare(*o);
-    } catch (std::exception const& e) {
-        std::fprintf(stderr, "bench_download: %s\n", e.what());
-        return 1;
-    }
+    using cleave_bench::flag;
+    using cleave_bench::number;
+    using cleave_bench::word;
+    options o;
+    o.to = fs::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
+    auto const take_case = [&](std::string_view name) {
+        o.cases.emplace_back(name);
+        auto const known = all_cases();
+        return std::any_of(known.begin(), known.end(),
+                           [&](test_case const& c) { return c.name() == name; });
+    };
+    auto const take_size = [&](std::string_view text) {
+        o.size = read_size(text).value_or(0);
+        return o.size >= 1024 * 1024;
+    };
+    return cleave_bench::bench_main(
+        argc, argv,
+        {{"--case NAME", "only this case, such as tls-file-4; may be given several times",
+          take_case},
+         {"--all", "all cases, and other programs with every number of lanes", flag(o.all)},
+         {"--list", "print the cases' names, those that run unless told otherwise with a star",
+          flag(o.list)},
+         {"--runs N", "N rounds, 15 unless given", number(o.runs)},
+         {"--counts N", "N further rounds in which system calls are counted, 3 unless given",
+          number(o.counts, 0)},
+         {"--size N", "bytes of the object, or N with M or G for MiB or GiB; 1G unless given",
+          take_size},
+         {"--to DIR", "where files go; /dev/shm unless given", word(o.to)},
+         {"--floors", "try and print every way to write a floor", flag(o.floors)},
+         {"--no-peers", "without libcurl and other programs", flag(o.peers, false)},
+         {"--markdown", "print tables in Markdown", flag(o.markdown)},
+         {"--data FILE", "write the ratios there, for plot.sh", word(o.data)},
+         {"--strict", "exit with 1 if a goal is missed", flag(o.strict)}},
+        [&] {
+            if (o.list) {
+                list_cases();
+                return 0;
+            }
+            // So that the object, which is large, does not stay in memory.
+            for (int const signal : {SIGINT, SIGTERM})
+                std::signal(signal, [](int) { interrupted = 1; });
+            return compare(o);
+        });
 }

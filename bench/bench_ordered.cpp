@@ -5,6 +5,7 @@
 // the consumer is slower than they are.
 
 #include "child.hpp"
+#include "options.hpp"
 #include "shaped_server.hpp"
 #include "table.hpp"
 
@@ -19,7 +20,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <fstream>
 #include <optional>
 #include <span>
@@ -242,43 +242,17 @@ bool compare_memory(options const& o) {
     return r.client.right;
 }
 
-// --- the command line ----------------------------------------------------------------------------
-
-constexpr char const* usage = "usage: bench_ordered [options]\n"
-                              "  --runs N    N runs of each chunk size, 3 unless given\n"
-                              "  --markdown  print the tables in Markdown\n";
-
-std::optional<options> parse(int argc, char** argv) {
-    options o;
-    for (int i = 1; i < argc; ++i) {
-        std::string_view const word = argv[i];
-        if (word == "--markdown") {
-            o.markdown = true;
-        } else if (word == "--runs" && ++i < argc) {
-            char const* const end = argv[i] + std::strlen(argv[i]);
-            auto const [p, ec] = std::from_chars(argv[i], end, o.runs);
-            if (ec != std::errc{} || p != end || o.runs == 0) return std::nullopt;
-        } else {
-            return std::nullopt;
-        }
-    }
-    return o;
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-    auto const o = parse(argc, argv);
-    if (!o) {
-        std::fputs(usage, stderr);
-        return 2;
-    }
-    try {
-        bool const calls = compare_chunks(*o);
-        bool const memory = compare_memory(*o);
-        return calls && memory ? 0 : 1;
-    } catch (std::exception const& e) {
-        std::fprintf(stderr, "bench_ordered: %s\n", e.what());
-        return 1;
-    }
+    options o;
+    return cleave_bench::bench_main(
+        argc, argv,
+        {{"--runs N", "N runs of each chunk size, 3 unless given", cleave_bench::number(o.runs)},
+         {"--markdown", "print the tables in Markdown", cleave_bench::flag(o.markdown)}},
+        [&] {
+            bool const calls = compare_chunks(o);
+            bool const memory = compare_memory(o);
+            return calls && memory ? 0 : 1;
+        });
 }

@@ -5,6 +5,7 @@
 // millisecond, with the update and without, and how much memory it takes.
 
 #include "child.hpp"
+#include "options.hpp"
 #include "shaped_server.hpp"
 #include "table.hpp"
 
@@ -24,7 +25,6 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <exception>
 #include <fstream>
 #include <functional>
 #include <optional>
@@ -441,48 +441,19 @@ bool compare_memory(options const& o) {
     return right;
 }
 
-// --- the command line ----------------------------------------------------------------------------
-
-constexpr char const* usage = "usage: bench_ota [options]\n"
-                              "  --seconds N  of each run, 10 unless given, at most 600\n"
-                              "  --runs N     of each kind, 3 unless given\n"
-                              "  --markdown   print the tables in Markdown\n";
-
-bool read_number(char const* word, std::size_t& to, std::size_t most) {
-    char const* const end = word + std::strlen(word);
-    auto const [p, ec] = std::from_chars(word, end, to);
-    return ec == std::errc{} && p == end && to != 0 && to <= most;
-}
-
-std::optional<options> parse(int argc, char** argv) {
-    options o;
-    for (int i = 1; i < argc; ++i) {
-        std::string_view const word = argv[i];
-        bool good = word == "--markdown";
-        if (good)
-            o.markdown = true;
-        else if (++i < argc)
-            good = (word == "--seconds" && read_number(argv[i], o.seconds, 600)) ||
-                   (word == "--runs" && read_number(argv[i], o.runs, 100));
-        if (!good) return std::nullopt;
-    }
-    return o;
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-    auto const o = parse(argc, argv);
-    if (!o) {
-        std::fputs(usage, stderr);
-        return 2;
-    }
-    try {
-        bool const interference = compare_interference(*o);
-        bool const memory = compare_memory(*o);
-        return interference && memory ? 0 : 1;
-    } catch (std::exception const& e) {
-        std::fprintf(stderr, "bench_ota: %s\n", e.what());
-        return 1;
-    }
+    options o;
+    return cleave_bench::bench_main(
+        argc, argv,
+        {{"--seconds N", "of each run, 10 unless given, at most 600",
+          cleave_bench::number(o.seconds, 1, 600)},
+         {"--runs N", "of each kind, 3 unless given", cleave_bench::number(o.runs, 1, 100)},
+         {"--markdown", "print the tables in Markdown", cleave_bench::flag(o.markdown)}},
+        [&] {
+            bool const interference = compare_interference(o);
+            bool const memory = compare_memory(o);
+            return interference && memory ? 0 : 1;
+        });
 }

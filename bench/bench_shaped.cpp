@@ -5,6 +5,7 @@
 // where they are installed.
 
 #include "child.hpp"
+#include "options.hpp"
 #include "shaped_server.hpp"
 #include "table.hpp"
 
@@ -13,17 +14,14 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <exception>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -417,59 +415,21 @@ int serve(scenario const& s) {
     for (;;) server.serve(-1, 1h);
 }
 
-// --- the command line ----------------------------------------------------------------------------
-
-constexpr char const* usage =
-    "usage: bench_shaped [options]\n"
-    "  --scenario K  only scenario K, 1 to 6\n"
-    "  --runs N      N runs of each, 3 unless given\n"
-    "  --peers       also aria2c, axel and lftp, where they are installed\n"
-    "  --markdown    print the table in Markdown\n"
-    "  --strict      exit with 1 also when a goal is missed, not only when bytes are wrong\n"
-    "  --serve K     only serve scenario K, to any client, until interrupted\n";
-
-std::optional<std::size_t> number(char const* text, std::size_t most) {
-    std::size_t n = 0;
-    char const* const end = text + std::strlen(text);
-    auto const [p, ec] = std::from_chars(text, end, n);
-    if (ec != std::errc{} || p != end || n == 0 || n > most) return std::nullopt;
-    return n;
-}
-
-std::optional<options> parse(int argc, char** argv) {
-    options o;
-    for (int i = 1; i < argc; ++i) {
-        std::string_view const word = argv[i];
-        bool const valued = word == "--scenario" || word == "--runs" || word == "--serve";
-        if (valued) {
-            auto const n = ++i < argc ? number(argv[i], word == "--runs" ? 1000 : 6) : std::nullopt;
-            if (!n) return std::nullopt;
-            (word == "--scenario" ? o.scenario : word == "--runs" ? o.runs : o.serve) = *n;
-        } else if (word == "--peers") {
-            o.peers = true;
-        } else if (word == "--markdown") {
-            o.markdown = true;
-        } else if (word == "--strict") {
-            o.strict = true;
-        } else {
-            return std::nullopt;
-        }
-    }
-    return o;
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-    auto const o = parse(argc, argv);
-    if (!o) {
-        std::fputs(usage, stderr);
-        return 2;
-    }
-    try {
-        return o->serve != 0 ? serve(scenarios()[o->serve - 1]) : compare(*o);
-    } catch (std::exception const& e) {
-        std::fprintf(stderr, "bench_shaped: %s\n", e.what());
-        return 1;
-    }
+    using cleave_bench::flag;
+    using cleave_bench::number;
+    options o;
+    return cleave_bench::bench_main(
+        argc, argv,
+        {{"--scenario K", "only scenario K, 1 to 6", number(o.scenario, 1, 6)},
+         {"--runs N", "N runs of each, 3 unless given", number(o.runs)},
+         {"--peers", "also aria2c, axel and lftp, where they are installed", flag(o.peers)},
+         {"--markdown", "print the table in Markdown", flag(o.markdown)},
+         {"--strict", "exit with 1 also when a goal is missed, not only when bytes are wrong",
+          flag(o.strict)},
+         {"--serve K", "only serve scenario K, to any client, until interrupted",
+          number(o.serve, 1, 6)}},
+        [&] { return o.serve != 0 ? serve(scenarios()[o.serve - 1]) : compare(o); });
 }
