@@ -5,6 +5,7 @@
 // own, run in turns with all others of its case, so that a slow minute of the machine is slow for
 // everybody. This file starts the server and the clients, and counts; it downloads nothing itself.
 
+#include "cost.hpp"
 #include "options.hpp"
 #include "table.hpp"
 
@@ -44,7 +45,6 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -307,10 +307,6 @@ class call_counter {
     int fd_ = -1;
 };
 
-double seconds(timeval const& t) {
-    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-}
-
 /// Whether both files hold the same. In pieces, so that this process stays small.
 bool same(fs::path const& one, fs::path const& other, std::uint64_t size) {
     constexpr std::size_t piece = 256 * 1024;
@@ -393,7 +389,7 @@ sample run(contestant const& who, test_case const& c, place const& p, std::uint6
     ::close(go[1]);
     if (interrupted != 0) throw std::runtime_error{"interrupted"};
 
-    s.cpu = seconds(used.ru_utime) + seconds(used.ru_stime);
+    s.cpu = cleave_bench::cpu_of(used);
     s.waits = static_cast<double>(used.ru_nvcsw);
     s.peak_mib = static_cast<double>(used.ru_maxrss) / 1024;
     if (calls) s.calls = calls->count();

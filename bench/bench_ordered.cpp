@@ -14,13 +14,11 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <span>
 #include <string>
@@ -172,18 +170,6 @@ constexpr std::size_t memory_chunk = 64 * 1024;
 constexpr std::uint32_t memory_lanes = 16;
 constexpr double consumer_rate = 20e6; // bytes a second
 
-/// The most memory this process has ever had in RAM, in KiB.
-std::uint64_t peak_kib() {
-    std::ifstream status{"/proc/self/status"};
-    std::uint64_t kib = 0;
-    for (std::string line; std::getline(status, line);)
-        if (line.starts_with("VmHWM:")) {
-            char const* const digits = line.c_str() + line.find_first_of("0123456789");
-            std::from_chars(digits, line.c_str() + line.size(), kib);
-        }
-    return kib;
-}
-
 /// `idle` does all but download.
 outcome download_slowly(std::string const& url, bool idle) {
     std::vector<std::byte> window(memory_window);
@@ -211,7 +197,7 @@ outcome download_slowly(std::string const& url, bool idle) {
         o.wall = std::chrono::duration<double>{steady_clock::now() - begin}.count();
         conclude(o, r, ec, memory_size, in_order && at == memory_size);
     }
-    o.peak_kib = peak_kib();
+    o.peak_kib = cleave_bench::peak_kib();
     return o;
 }
 

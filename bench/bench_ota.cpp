@@ -18,14 +18,12 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
-#include <fstream>
 #include <functional>
 #include <optional>
 #include <span>
@@ -224,18 +222,6 @@ struct outcome {
 constexpr std::size_t histogram_size = 20'000;
 using histogram = std::vector<std::uint64_t>;
 
-/// The most memory this process has ever had in RAM, in KiB.
-std::uint64_t peak_kib() {
-    std::ifstream status{"/proc/self/status"};
-    std::uint64_t kib = 0;
-    for (std::string line; std::getline(status, line);)
-        if (line.starts_with("VmHWM:")) {
-            char const* const digits = line.c_str() + line.find_first_of("0123456789");
-            std::from_chars(digits, line.c_str() + line.size(), kib);
-        }
-    return kib;
-}
-
 struct device_run {
     std::uint64_t size = 0;
     std::string digest;
@@ -259,7 +245,7 @@ outcome run_device(std::string const& url, device_run const& what, histogram& la
     o.wall = std::chrono::duration<double>{steady_clock::now() - begin}.count();
     double const own = t ? t->stop() : 0;
     o.cpu = cleave_bench::cpu_so_far() - cpu - own;
-    o.peak_kib = peak_kib();
+    o.peak_kib = cleave_bench::peak_kib();
     o.right = wrong.empty();
     std::memcpy(o.error.data(), wrong.data(), std::min(wrong.size(), o.error.size() - 1));
     if (!t) return o;

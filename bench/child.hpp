@@ -4,6 +4,8 @@
 // and so that programs of others can stand in its place. What it has to say comes through a pipe.
 #pragma once
 
+#include "cost.hpp"
+
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -17,26 +19,10 @@
 #include <csignal>
 #include <fcntl.h>
 #include <sys/resource.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 namespace cleave_bench {
-
-/// Seconds of user and system time.
-inline double cpu_of(rusage const& u) noexcept {
-    auto const seconds = [](timeval const& t) {
-        return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-    };
-    return seconds(u.ru_utime) + seconds(u.ru_stime);
-}
-
-/// Those of this process so far, all threads together.
-inline double cpu_so_far() noexcept {
-    rusage u{};
-    ::getrusage(RUSAGE_SELF, &u);
-    return cpu_of(u);
-}
 
 /// How a child ended.
 struct child_end {

@@ -5,8 +5,9 @@
 // that its memory and its processor time are nobody else's.
 #pragma once
 
+#include "cost.hpp"
+
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -26,7 +27,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 namespace cleave_bench {
@@ -153,33 +153,12 @@ class meter {
         rusage now{};
         ::getrusage(RUSAGE_SELF, &now);
         std::printf("cpu %.6f\nwall %.6f\nwaits %ld\ncopied %llu\npeak %llu\n",
-                    cpu(now) - cpu(begin_), std::chrono::duration<double>{wall}.count(),
+                    cpu_of(now) - cpu_of(begin_), std::chrono::duration<double>{wall}.count(),
                     now.ru_nvcsw - begin_.ru_nvcsw, static_cast<unsigned long long>(copied),
                     static_cast<unsigned long long>(peak_kib()));
     }
 
   private:
-    static double cpu(rusage const& u) noexcept {
-        auto const seconds = [](timeval const& t) {
-            return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-        };
-        return seconds(u.ru_utime) + seconds(u.ru_stime);
-    }
-    /// The most memory that this process has had in RAM, in KiB (VmHWM).
-    static std::uint64_t peak_kib() {
-        std::array<char, 4096> text{};
-        int const fd = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-        ssize_t const n = fd < 0 ? 0 : ::read(fd, text.data(), text.size());
-        ::close(fd);
-        std::string_view const all{text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
-        auto at = all.find("VmHWM:");
-        if (at == std::string_view::npos) return 0;
-        at = all.find_first_of("0123456789", at);
-        std::uint64_t kib = 0;
-        std::from_chars(all.data() + at, all.data() + all.size(), kib);
-        return kib;
-    }
-
     rusage begin_{};
     std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
