@@ -9,16 +9,17 @@
 #include "shaped_server.hpp"
 #include "table.hpp"
 
+#include "support/free_port.hpp"
+#include "support/temp_dir.hpp"
+
 #include <cleave/download.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -227,39 +228,6 @@ constexpr peer peers[] = {
      }},
 };
 
-bool is_installed(std::string const& program) {
-    std::string_view path = std::getenv("PATH") == nullptr ? "" : std::getenv("PATH");
-    while (!path.empty()) {
-        std::size_t const end = std::min(path.find(':'), path.size());
-        std::string const file = std::string{path.substr(0, end)} + "/" + program;
-        if (::access(file.c_str(), X_OK) == 0) return true;
-        path.remove_prefix(std::min(end + 1, path.size()));
-    }
-    return false;
-}
-
-/// An empty directory, gone with all that is in it at the end.
-class temporary_directory {
-  public:
-    temporary_directory() {
-        std::string name = (std::filesystem::temp_directory_path() / "bench_XXXXXX").string();
-        if (::mkdtemp(name.data()) == nullptr)
-            throw std::system_error{errno, std::generic_category(), name};
-        path_ = name;
-    }
-    ~temporary_directory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    temporary_directory(temporary_directory const&) = delete;
-    temporary_directory& operator=(temporary_directory const&) = delete;
-
-    std::filesystem::path const& path() const { return path_; }
-
-  private:
-    std::filesystem::path path_;
-};
-
 bool file_is_object(std::string const& path) {
     std::ifstream file{path, std::ios::binary};
     std::vector<char> buffer(1 << 20);
@@ -273,8 +241,8 @@ bool file_is_object(std::string const& path) {
 }
 
 run run_peer(scenario const& s, peer const& p) {
-    temporary_directory const directory;
-    std::string const path = (directory.path() / "object").string();
+    cleave_test::temp_dir const directory;
+    std::string const path = (directory / "object").string();
     shaped_server server{s.how, object_size};
     auto const begin = steady_clock::now();
     child client{[&](int) {
@@ -372,7 +340,7 @@ int compare(options const& o) {
     std::vector<peer> others;
     for (peer const& p : peers) {
         if (!o.peers) break;
-        if (is_installed(p.name))
+        if (!cleave_test::search_program(p.name).empty())
             others.push_back(p);
         else
             std::printf("%s: not installed\n", p.name);
