@@ -22,7 +22,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -32,6 +31,7 @@ namespace {
 
 using cleave_bench::child;
 using cleave_bench::child_end;
+using cleave_bench::explain;
 using cleave_bench::server_counts;
 using cleave_bench::shaped_server;
 using cleave_bench::table;
@@ -54,12 +54,6 @@ struct outcome {
     std::uint64_t peak_kib = 0;
     std::array<char, 160> error{}; // what went wrong otherwise
 };
-
-void explain(outcome& o, std::string_view what) {
-    std::size_t const n = std::min(what.size(), o.error.size() - 1);
-    std::memcpy(o.error.data(), what.data(), n);
-    o.error[n] = '\0';
-}
 
 /// Fills in what there is to say, where `in_order` is what the consumer found.
 void conclude(outcome& o, cleave::report const& r, std::error_code ec, std::uint64_t size,

@@ -28,7 +28,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -247,7 +246,7 @@ outcome run_device(std::string const& url, device_run const& what, histogram& la
     o.cpu = cleave_bench::cpu_so_far() - cpu - own;
     o.peak_kib = cleave_bench::peak_kib();
     o.right = wrong.empty();
-    std::memcpy(o.error.data(), wrong.data(), std::min(wrong.size(), o.error.size() - 1));
+    cleave_bench::explain(o, wrong);
     if (!t) return o;
     for (std::uint32_t const ns : t->late()) {
         ++late[std::min<std::size_t>(ns / 1000, histogram_size - 1)];

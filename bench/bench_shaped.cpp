@@ -20,12 +20,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <span>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -38,6 +36,7 @@ namespace {
 using namespace std::chrono_literals;
 using cleave_bench::child;
 using cleave_bench::child_end;
+using cleave_bench::explain;
 using cleave_bench::link;
 using cleave_bench::server_counts;
 using cleave_bench::shape;
@@ -133,12 +132,6 @@ struct outcome {
     std::uint64_t steals = 0;
     std::array<char, 160> error{}; // why it failed
 };
-
-void explain(outcome& o, std::string_view what) {
-    std::size_t const n = std::min(what.size(), o.error.size() - 1);
-    std::memcpy(o.error.data(), what.data(), n);
-    o.error[n] = '\0';
-}
 
 /// Cleave as it comes, into memory. The memory is there before the clock starts, and its bytes are
 /// looked at after it has stopped.

@@ -6,6 +6,7 @@
 
 #include "cost.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 
@@ -90,6 +92,14 @@ int say(int fd, T const& value) noexcept {
     static_assert(std::is_trivially_copyable_v<T>);
     static_assert(sizeof(T) <= 4096, "a pipe takes more than that in portions");
     return ::write(fd, &value, sizeof value) == ssize_t{sizeof value} ? 0 : 1;
+}
+
+/// For what a child says: what went wrong goes into its `error`, as far as there is room.
+template <class T>
+void explain(T& to, std::string_view what) noexcept {
+    std::size_t const n = std::min(what.size(), to.error.size() - 1);
+    std::memcpy(to.error.data(), what.data(), n);
+    to.error[n] = '\0';
 }
 
 /// For the parent: what it said, if it did.
