@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <support/free_port.hpp>
+#include <support/nginx.hpp>
 #include <support/process.hpp>
 #include <support/temp_dir.hpp>
 #include <support/tls_server.hpp>
@@ -33,27 +34,17 @@ struct ota_desk_options {
 
 class ota_desk {
   public:
-    explicit ota_desk(ota_desk_options o = {}) : options_{o} {
-        std::filesystem::create_directories(dir_ / "www");
+    explicit ota_desk(ota_desk_options o = {}) : options_{o}, server_{server_options()} {
         write_file(dir_ / "ca.pem", test_authority().pem());
         write_file(dir_ / "server.pem", local_identity().pem());
         write_file(dir_ / "server.key", local_identity().key_pem());
-        auto const& files = o.certificate != nullptr ? *o.certificate : local_identity();
-        write_file(dir_ / "files.pem", files.pem());
-        write_file(dir_ / "files.key", files.key_pem());
         for (int attempt = 0; attempt < 5; ++attempt) {
             mqtt_port_ = free_port();
             plain_mqtt_port_ = free_port();
-            https_port_ = free_port();
             write_file(dir_ / "mosquitto.conf", mosquitto_config());
-            write_file(dir_ / "nginx.conf", nginx_config());
-            if (start_broker() && start_server()) return;
+            if (start_broker()) return;
         }
-        throw std::runtime_error{"mosquitto or nginx does not start; are they installed?"};
-    }
-
-    static bool installed() {
-        return !search_program("mosquitto").empty() && !search_program("nginx").empty();
+        throw std::runtime_error{"mosquitto does not start; is it installed?"};
     }
 
     // ---- broker and server ----
@@ -64,18 +55,10 @@ class ota_desk {
         return wait_until_listening(*broker_, mqtt_port_);
     }
     void stop_broker() { broker_.reset(); }
-    bool start_server() {
-        server_.emplace(std::vector<std::string>{search_program("nginx"), "-p",
-                                                 dir_.path().string(), "-c",
-                                                 (dir_ / "nginx.conf").string()});
-        return wait_until_listening(*server_, https_port_);
-    }
-    void stop_server() { server_.reset(); }
+    bool start_server() { return server_.start(); }
+    void stop_server() { server_.stop(); }
     // Lines of nginx's log, one for each request of a file that it has answered.
-    std::string access_log() const {
-        auto const path = dir_ / "access.log";
-        return std::filesystem::exists(path) ? read_file(path) : std::string{};
-    }
+    std::string access_log() const { return server_.access_log(); }
 
     // ---- the programs ----
 
@@ -87,9 +70,9 @@ class ota_desk {
                                       "--ca",
                                       (dir_ / "ca.pem").string(),
                                       "--www",
-                                      (dir_ / "www").string(),
+                                      www().string(),
                                       "--url",
-                                      "https://localhost:" + std::to_string(https_port_),
+                                      "https://localhost:" + std::to_string(server_.port()),
                                       "--gate",
                                       (dir_ / "gate").string()};
         args.insert(args.end(), more.begin(), more.end());
@@ -116,7 +99,7 @@ class ota_desk {
     std::string plain_mqtt_port() const { return std::to_string(plain_mqtt_port_); }
 
     std::filesystem::path device() const { return dir_ / "device"; }
-    std::filesystem::path www() const { return dir_ / "www"; }
+    std::filesystem::path www() const { return server_.root(); }
     // What the device runs now; "" while that is what it came with.
     std::string running_image() const {
         auto const path = device() / "running" / "firmware.bin";
@@ -142,47 +125,28 @@ class ota_desk {
                "\npersistence false\nset_tcp_nodelay true\n" +
                (::geteuid() == 0 ? "user root\n" : "");
     }
-    std::string nginx_config() const {
-        auto const dir = dir_.path().string();
-        // clang-format off
-        return std::string{::geteuid() == 0 ? "user root root;\n" : ""} +
-               "daemon off;\n"
-               "master_process off;\n"
-               "pid " + dir + "/nginx.pid;\n"
-               "error_log " + dir + "/error.log;\n"
-               "events { worker_connections 256; }\n"
-               "http {\n"
-               "    default_type application/octet-stream;\n"
-               "    client_body_temp_path " + dir + "/tmp-body;\n"
-               "    proxy_temp_path " + dir + "/tmp-proxy;\n"
-               "    fastcgi_temp_path " + dir + "/tmp-fastcgi;\n"
-               "    uwsgi_temp_path " + dir + "/tmp-uwsgi;\n"
-               "    scgi_temp_path " + dir + "/tmp-scgi;\n"
-               "    log_format seen '$status $request_uri \"$http_range\" $body_bytes_sent';\n"
-               "    access_log " + dir + "/access.log seen;\n"
-               "    server {\n"
-               "        listen 127.0.0.1:" + std::to_string(https_port_) + " ssl;\n"
-               "        ssl_certificate " + dir + "/files.pem;\n"
-               "        ssl_certificate_key " + dir + "/files.key;\n"
-               "        root " + dir + "/www;\n"
-               "        location / { auth_request /gate; }\n"
-               "        location = /gate {\n"
-               "            internal;\n"
-               "            proxy_pass http://unix:" + dir + "/gate:/;\n"
-               "            proxy_set_header X-Original-URI $request_uri;\n"
-               "        }\n"
-               "    }\n"
-               "}\n";
-        // clang-format on
+    // A link holds for as long as the platform says so, which is asked about each request.
+    nginx_options server_options() const {
+        auto const& shown =
+            options_.certificate != nullptr ? *options_.certificate : local_identity();
+        return {.certificate = shown.pem(),
+                .key = shown.key_pem(),
+                .server = "        location / { auth_request /gate; }\n"
+                          "        location = /gate {\n"
+                          "            internal;\n"
+                          "            proxy_pass http://unix:" +
+                          (dir_ / "gate").string() +
+                          ":/;\n"
+                          "            proxy_set_header X-Original-URI $request_uri;\n"
+                          "        }"};
     }
 
     ota_desk_options options_;
     temp_dir dir_;
+    nginx server_; // this, and what follows, goes before the directory
     std::uint16_t mqtt_port_ = 0;
     std::uint16_t plain_mqtt_port_ = 0;
-    std::uint16_t https_port_ = 0;
-    std::optional<child> broker_; // these go before the directory
-    std::optional<child> server_;
+    std::optional<child> broker_;
     std::optional<child> platform_;
 };
 

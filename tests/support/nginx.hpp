@@ -12,7 +12,7 @@
 //   /few/name        503 to more than nginx_options::limit_conn requests at one time
 //   /moved/name      302 to /name
 //
-// With a certificate it does so over TLS.
+// With a certificate it does so over TLS. It can be taken away, and come back on the port it had.
 
 #pragma once
 
@@ -53,17 +53,13 @@ class nginx {
         write_file(dir_ / "server.pem", options.certificate);
         write_file(dir_ / "server.key", options.key);
         write_file(dir_ / "clients.pem", options.client_ca);
-        auto const program = find_program();
         // The port is free when asked for, and might not be a moment later.
         for (int attempt = 0; attempt < 5; ++attempt) {
             port_ = free_port();
             write_file(dir_ / "nginx.conf", config(options));
-            process_.emplace(std::vector<std::string>{program, "-p", dir_.path().string(), "-c",
-                                                      (dir_ / "nginx.conf").string()});
-            if (wait_until_ready()) {
+            if (start()) {
                 return;
             }
-            process_.reset();
         }
         std::string log;
         if (std::filesystem::exists(dir_ / "error.log")) {
@@ -74,6 +70,18 @@ class nginx {
 
     nginx(nginx const&) = delete;
     nginx& operator=(nginx const&) = delete;
+
+    // For after a stop: it is started when it is made. Whether it runs.
+    bool start() {
+        std::filesystem::remove(dir_ / "nginx.pid");
+        process_.emplace(std::vector<std::string>{find_program(), "-p", dir_.path().string(), "-c",
+                                                  (dir_ / "nginx.conf").string()});
+        if (!wait_until_ready()) {
+            stop();
+        }
+        return process_.has_value();
+    }
+    void stop() { process_.reset(); }
 
     std::uint16_t port() const { return port_; }
     std::string url(std::string_view target) const {
