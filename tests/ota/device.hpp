@@ -97,6 +97,10 @@ struct kept {
     std::string running = "1.0";
     /// The version that runs after the next start.
     std::string next;
+
+    void restart() {
+        if (!next.empty()) running = next;
+    }
 };
 
 /// The other end, as far as the device sees it. It outlives the power, too.
@@ -240,6 +244,27 @@ class flash_device {
 static_assert(cleave::asking_device<flash_device>);
 static_assert(cleave::rereading_device<flash_device>);
 
+/// A device whose flash takes its time for each chunk, and tells when it has done. It has `room`
+/// bytes for what comes meanwhile.
+class slow_device : public flash_device {
+  public:
+    slow_device(kept& k, platform& p, std::chrono::nanoseconds per_chunk, std::size_t room)
+        : flash_device(k, p), per_chunk_(per_chunk), room_(room) {}
+
+    auto sink(cleave::firmware const&, std::size_t, std::uint64_t) {
+        auto write = [this](std::span<std::byte const>, cleave::chunk_done done) {
+            auto const later = std::make_shared<cleave::chunk_done>(std::move(done));
+            cleave::testing::world::current().after(per_chunk_, [later] { (*later)({}); });
+        };
+        return cleave::ordered_sink{std::span{buffer_}.first(room_), 2048, std::move(write)};
+    }
+
+  private:
+    std::chrono::nanoseconds per_chunk_;
+    std::size_t room_;
+    std::array<std::byte, 64 * 1024> buffer_{};
+};
+
 /// SHA-256 or another digest in hexadecimal digits.
 inline std::string digest_of(std::string_view bytes,
                              cleave::digest_algorithm a = cleave::digest_algorithm::sha256) {
@@ -256,6 +281,9 @@ inline std::string digest_of(std::string_view bytes,
     }
     return text;
 }
+
+/// For updates that are cut off: what they have is saved often.
+inline cleave::update_options const often{.save_every = 4096};
 
 inline cleave::firmware_file file_of(cleave::testing::object const& o,
                                      std::string url = "http://example.org/fw") {

@@ -13,12 +13,6 @@ namespace {
 
 object const image = object::random(100'000, 1);
 
-cleave::update_options const often{.save_every = 4096};
-
-void restart(kept& k) {
-    if (!k.next.empty()) k.running = k.next;
-}
-
 bool told(platform const& p, std::string const& version) {
     return std::find(p.versions.begin(), p.versions.end(), "default " + version) !=
            p.versions.end();
@@ -181,7 +175,7 @@ TEST_CASE("another version than the expected one is a failure that names both") 
     flash_device d{k, p};
     d.installs_as = "3.0";
     CHECK(b.update(d, firmware_of(image)).ec == update_error::restart_needed);
-    restart(k);
+    k.restart();
     flash_device again{k, p};
     auto const r = b.resume(again);
     CHECK(r.ec == update_error::version_wrong);
@@ -208,7 +202,7 @@ TEST_CASE("a device that still runs the old version installs once more, and then
         if (r.ec == update_error::no_update || r.ec == update_error::firmware_needed)
             r = b.update(d, firmware_of(image));
         installs += static_cast<int>(std::count(d.names.begin(), d.names.end(), "install"));
-        restart(k);
+        k.restart();
         if (r.ec != update_error::restart_needed) break;
     }
     CHECK(r.ec == update_error::version_unchanged);

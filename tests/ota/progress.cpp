@@ -11,35 +11,7 @@ using cleave::bottleneck;
 using cleave::update_error;
 
 namespace {
-
 object const image = object::random(100'000, 1);
-
-/// Its flash takes its time for each chunk, and tells when it has done.
-class slow_device : public flash_device {
-  public:
-    slow_device(kept& k, platform& p, std::chrono::nanoseconds per_chunk, std::size_t room)
-        : flash_device(k, p), per_chunk_(per_chunk), room_(room) {}
-
-    auto sink(cleave::firmware const&, std::size_t, std::uint64_t) {
-        auto write = [this](std::span<std::byte const>, cleave::chunk_done done) {
-            auto const later = std::make_shared<cleave::chunk_done>(std::move(done));
-            world::current().after(per_chunk_, [later] { (*later)({}); });
-        };
-        return cleave::ordered_sink{std::span{buffer_}.first(room_), 2048, std::move(write)};
-    }
-
-  private:
-    std::chrono::nanoseconds per_chunk_;
-    std::size_t room_;
-    std::array<std::byte, 64 * 1024> buffer_{};
-};
-
-cleave::update_options in(std::chrono::nanoseconds deadline) {
-    cleave::update_options o;
-    o.deadline = deadline;
-    return o;
-}
-
 } // namespace
 
 TEST_CASE("progress is limited by time and by step, never goes back, and ends at 100") {
@@ -89,8 +61,7 @@ TEST_CASE("a deadline that will not be made is told in time, and missed in the e
     platform p;
     flash_device d{k, p};
     d.running = true;
-    auto options = in(20s);
-    options.save_every = 4096;
+    cleave::update_options const options{.deadline = 20s, .save_every = 4096};
     auto const r = b.update(d, firmware_of(image), options);
     REQUIRE(p.late.size() == 1);
     cleave::deadline_warning const w = p.late[0];
@@ -115,7 +86,7 @@ TEST_CASE("a deadline that will not be made is told in time, and missed in the e
     // Whoever tries again has the whole time, and what is in place.
     flash_device again{k, p};
     again.running = true;
-    auto const second = b.update(again, firmware_of(image), in(45s));
+    auto const second = b.update(again, firmware_of(image), {.deadline = 45s});
     CHECK(second.ec == std::error_code{});
     CHECK(second.report.bytes_resumed > 20'000);
 }
@@ -127,14 +98,12 @@ TEST_CASE("a deadline that is made is not warned of") {
     platform p;
     flash_device d{k, p};
     d.running = true;
-    CHECK(b.update(d, firmware_of(image), in(80s)).ec == std::error_code{});
+    CHECK(b.update(d, firmware_of(image), {.deadline = 80s}).ec == std::error_code{});
     CHECK(p.late.empty());
     SECTION("but the time for installing counts") {
         kept other;
         flash_device e{other, p};
-        auto options = in(80s);
-        options.install_time = 60s;
-        auto const r = b.update(e, firmware_of(image), options);
+        auto const r = b.update(e, firmware_of(image), {.deadline = 80s, .install_time = 60s});
         CHECK(r.ec == update_error::deadline_missed);
         CHECK(r.report.elapsed < 21s);
         CHECK(p.late.size() == 1);
@@ -146,8 +115,7 @@ TEST_CASE("time that passed before a power cut counts, as far as it was saved") 
     b.lanes = 1;
     kept k;
     platform p;
-    auto options = in(40s);
-    options.save_every = 4096;
+    cleave::update_options const options{.deadline = 40s, .save_every = 4096};
     {
         flash_device d{k, p};
         d.dies_at = 40;
@@ -169,7 +137,7 @@ TEST_CASE("where the time goes: flash that is too slow") {
     kept k;
     platform p;
     slow_device d{k, p, 100ms, 8192}; // 20 kB/s: 5 s
-    auto const r = b.update(d, firmware_of(image), in(3s));
+    auto const r = b.update(d, firmware_of(image), {.deadline = 3s});
     CHECK(r.ec == update_error::deadline_missed);
     REQUIRE(p.late.size() == 1);
     CHECK(p.late[0].because == bottleneck::sink);
@@ -187,7 +155,7 @@ TEST_CASE("where the time goes: a buffer that is too small") {
     platform p;
     {
         slow_device d{k, p, 120ms, 2048};
-        auto const r = b.update(d, firmware_of(image), in(7s));
+        auto const r = b.update(d, firmware_of(image), {.deadline = 7s});
         CHECK(r.ec == update_error::deadline_missed);
         REQUIRE(p.late.size() == 1);
         CHECK(p.late[0].because == bottleneck::buffer);
@@ -196,7 +164,7 @@ TEST_CASE("where the time goes: a buffer that is too small") {
     kept other;
     slow_device roomy{other, p, 120ms, 16 * 2048};
     roomy.running = true;
-    CHECK(b.update(roomy, firmware_of(image), in(7s)).report.stage ==
+    CHECK(b.update(roomy, firmware_of(image), {.deadline = 7s}).report.stage ==
           cleave::update_stage::reported);
 }
 
@@ -206,8 +174,9 @@ TEST_CASE("where the time goes: a pacer") {
     kept k;
     platform p;
     flash_device d{k, p};
-    auto const r = b.update(d, firmware_of(image),
-                            b.policies().with_pace(cleave::token_bucket{1000, 4096}), in(20s));
+    auto const r =
+        b.update(d, firmware_of(image), b.policies().with_pace(cleave::token_bucket{1000, 4096}),
+                 {.deadline = 20s});
     CHECK(r.ec == update_error::deadline_missed);
     REQUIRE(p.late.size() == 1);
     CHECK(p.late[0].because == bottleneck::pace);
@@ -223,7 +192,7 @@ TEST_CASE("where the time goes: a server that lets wait") {
     kept k;
     platform p;
     flash_device d{k, p};
-    auto const r = b.update(d, firmware_of(image), in(14s));
+    auto const r = b.update(d, firmware_of(image), {.deadline = 14s});
     CHECK(r.ec == update_error::deadline_missed);
     REQUIRE(p.late.size() == 1);
     CHECK(p.late[0].rate == 0);

@@ -3,11 +3,8 @@
 // The table of troubles in docs/ota.md: each of its causes that takes long, or a network or disk
 // that does as it is told, is made to happen here, in virtual time, and what is said is compared
 // with the table. The others are for programs/ota_trouble.cpp.
-#include <ota/device.hpp>
+#include <ota/file_device.hpp>
 #include <support/trouble_page.hpp>
-
-#include <cleave/sink/file_sink.hpp>
-#include <cleave/testing/memory_disk.hpp>
 
 #include <set>
 
@@ -43,69 +40,6 @@ void check_warning(std::string const& cause, platform const& p) {
     CHECK(found);
 }
 
-/// Its flash takes 120 ms for each chunk of 2 KiB, and it has room for so many bytes.
-class slow_device : public flash_device {
-  public:
-    slow_device(kept& k, platform& p, std::size_t room) : flash_device(k, p), room_(room) {
-        running = true;
-    }
-
-    auto sink(cleave::firmware const&, std::size_t, std::uint64_t) {
-        auto write = [](std::span<std::byte const>, cleave::chunk_done done) {
-            auto const later = std::make_shared<cleave::chunk_done>(std::move(done));
-            world::current().after(120ms, [later] { (*later)({}); });
-        };
-        return cleave::ordered_sink{std::span{buffer_}.first(room_), 2048, std::move(write)};
-    }
-
-  private:
-    std::size_t room_;
-    std::array<std::byte, 64 * 1024> buffer_{};
-};
-
-/// Cannot ask for a fresh link, and keeps its image in a file.
-class plain_device {
-  public:
-    using hasher_type = cleave::openssl_hasher;
-
-    plain_device(kept& k, platform& p, memory_disk const& disk) : inner_(k, p), disk_(disk) {}
-
-    [[nodiscard]] std::string current_version(std::string const& module) const {
-        return inner_.current_version(module);
-    }
-    auto sink(cleave::firmware const&, std::size_t, std::uint64_t) {
-        return cleave::basic_file_sink<memory_file>{"/image", memory_file{disk_}};
-    }
-    void report_progress(cleave::update_progress const& p) { inner_.report_progress(p); }
-    void async_report_version(std::string const& module, std::string const& version,
-                              std::function<void(std::error_code)> done) {
-        inner_.async_report_version(module, version, std::move(done));
-    }
-    std::size_t load(std::string const& module, std::span<std::byte> to, std::error_code& ec) {
-        return inner_.load(module, to, ec);
-    }
-    void save(std::string const& module, std::span<std::byte const> bytes, std::error_code& ec) {
-        inner_.save(module, bytes, ec);
-    }
-    cleave::install_result install(cleave::firmware const& fw, std::error_code& ec) {
-        return inner_.install(fw, ec);
-    }
-    void confirm(std::string const& module, std::string const& version, std::error_code& ec) {
-        inner_.confirm(module, version, ec);
-    }
-    [[nodiscard]] bool dead() const noexcept { return inner_.dead(); }
-
-  private:
-    flash_device inner_;
-    memory_disk disk_;
-};
-
-cleave::update_options within(std::chrono::nanoseconds deadline) {
-    cleave::update_options o;
-    o.deadline = deadline;
-    return o;
-}
-
 } // namespace
 
 TEST_CASE("trouble: the buffer is too small for the speed") {
@@ -115,14 +49,15 @@ TEST_CASE("trouble: the buffer is too small for the speed") {
     b.lanes = 1;
     kept k;
     platform p;
-    slow_device d{k, p, 2048};
-    CHECK(b.update(d, firmware_of(image), within(7s)).ec == update_error::deadline_missed);
+    slow_device d{k, p, 120ms, 2048};
+    CHECK(b.update(d, firmware_of(image), {.deadline = 7s}).ec == update_error::deadline_missed);
     check_warning("the buffer is too small for the speed", p);
     // What to do.
     kept other;
     platform well;
-    slow_device roomy{other, well, 16 * 2048};
-    CHECK(b.update(roomy, firmware_of(image), within(7s)).ec == std::error_code{});
+    slow_device roomy{other, well, 120ms, 16 * 2048};
+    roomy.running = true;
+    CHECK(b.update(roomy, firmware_of(image), {.deadline = 7s}).ec == std::error_code{});
     CHECK(well.late.empty());
 }
 
@@ -132,7 +67,7 @@ TEST_CASE("trouble: the deadline is too short") {
     kept k;
     platform p;
     flash_device d{k, p};
-    CHECK(b.update(d, firmware_of(image), within(20s)).ec == update_error::deadline_missed);
+    CHECK(b.update(d, firmware_of(image), {.deadline = 20s}).ec == update_error::deadline_missed);
     check_warning("the deadline is too short", p);
     check_failure("the deadline is too short", p);
 }
@@ -197,7 +132,7 @@ TEST_CASE("trouble: the link has expired, and nobody asks for another") {
     memory_disk disk;
     kept k;
     platform p;
-    plain_device d{k, p, disk};
+    file_device d{k, p, disk};
     CHECK(b.update(d, firmware_of(image)).ec == cleave::error::forbidden);
     check_failure("the link has expired, and nobody asks for another", p);
 }
@@ -220,7 +155,7 @@ TEST_CASE("trouble: the disk is full") {
     disk.capacity(50'000);
     kept k;
     platform p;
-    plain_device d{k, p, disk};
+    file_device d{k, p, disk};
     CHECK(b.update(d, firmware_of(image)).ec == std::errc::no_space_on_device);
     check_failure("the disk is full", p);
 }

@@ -9,13 +9,7 @@ using namespace cleave::testing;
 using namespace std::chrono_literals;
 
 namespace {
-
 object const image = object::random(100'000, 1);
-
-void restart(kept& k) {
-    if (!k.next.empty()) k.running = k.next;
-}
-
 } // namespace
 
 TEST_CASE("an update goes through its stages, and the version reported is the success") {
@@ -32,7 +26,7 @@ TEST_CASE("an update goes through its stages, and the version reported is the su
     CHECK(k.flash[0].text(image.bytes.size()) == image.bytes);
     // A finished download and an installation are no success, and nobody was told so.
     CHECK(p.versions == std::vector<std::string>{"default 1.0"});
-    restart(k);
+    k.restart();
     flash_device d{k, p};
     auto const second = b.resume(d);
     CHECK(second.ec == std::error_code{});
@@ -114,14 +108,13 @@ TEST_CASE("power that fails at any call of the device costs time, and nothing el
             std::string last;
             std::size_t before = 0; // calls in earlier starts
             for (int start = 0; start != 6 && !done; ++start) {
-                restart(k);
+                k.restart();
                 flash_device d{k, p};
                 if (!cut) {
                     // Counted over all starts of a run without cuts.
                     d.dies_at = n - std::min(n, before);
                     d.dies_after = after;
                 }
-                cleave::update_options const often{.save_every = 4096};
                 auto r = b.resume(d, often);
                 if (!d.dead() && r.ec != std::error_code{}) {
                     // The platform asks for the update again, as long as it sees the old version.
@@ -162,7 +155,6 @@ TEST_CASE("an image goes on where it was, and only the rest is fetched") {
     bench b{memory_network::honest(image)};
     kept k;
     platform p;
-    cleave::update_options const often{.save_every = 4096};
     std::uint64_t before = 0;
     {
         flash_device d{k, p};
@@ -231,7 +223,6 @@ TEST_CASE("several files are fetched one after the other, each proven") {
     fw.files.push_back(file_of(second, "http://example.org/b"));
     fw.files[1].method = "Md5";
     fw.files[1].digest = digest_of(second.bytes, cleave::digest_algorithm::md5);
-    cleave::update_options const often{.save_every = 4096};
     SECTION("in one go") {
         flash_device d{k, p};
         d.running = true;
@@ -305,7 +296,6 @@ TEST_CASE("another firmware in between begins from the start") {
     }};
     kept k;
     platform p;
-    cleave::update_options const often{.save_every = 4096};
     {
         flash_device d{k, p};
         d.dies_at = 40;
