@@ -5,6 +5,7 @@
 #pragma once
 
 #include <support/catch.hpp>
+#include <support/digest.hpp>
 
 #include <cleave/ota/update.hpp>
 #include <cleave/testing/memory_network.hpp>
@@ -27,7 +28,6 @@
 #include <span>
 #include <stdexcept>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -265,29 +265,12 @@ class slow_device : public flash_device {
     std::array<std::byte, 64 * 1024> buffer_{};
 };
 
-/// SHA-256 or another digest in hexadecimal digits.
-inline std::string digest_of(std::string_view bytes,
-                             cleave::digest_algorithm a = cleave::digest_algorithm::sha256) {
-    cleave::openssl_hasher h{a};
-    std::error_code ec;
-    h.reset(ec);
-    h.update(std::as_bytes(std::span{bytes}), ec);
-    auto const value = h.finish(ec);
-    std::string text;
-    for (std::byte const b : value.view()) {
-        auto const n = std::to_integer<unsigned>(b);
-        text += "0123456789abcdef"[n >> 4];
-        text += "0123456789abcdef"[n & 15];
-    }
-    return text;
-}
-
 /// For updates that are cut off: what they have is saved often.
 inline cleave::update_options const often{.save_every = 4096};
 
 inline cleave::firmware_file file_of(cleave::testing::object const& o,
                                      std::string url = "http://example.org/fw") {
-    return {std::move(url), o.bytes.size(), "SHA256", digest_of(o.bytes), {}};
+    return {std::move(url), o.bytes.size(), "SHA256", sha256_hex(o.bytes), {}};
 }
 inline cleave::firmware firmware_of(cleave::testing::object const& o) {
     return {"default", "2.0", {file_of(o)}, {}};

@@ -108,8 +108,8 @@ TEST_CASE("a wrong digest is a failure of verification, and nothing is installed
     CHECK(p.progress.back() == 99);
     auto const f = failed(p, r);
     CHECK(f.step == update_step::verification);
-    CHECK(f.text.starts_with("its digest is " + digest_of(image.bytes) +
-                             ", but the platform told " + digest_of(other.bytes) + ": "));
+    CHECK(f.text.starts_with("its digest is " + sha256_hex(image.bytes) +
+                             ", but the platform told " + sha256_hex(other.bytes) + ": "));
     CHECK(k.next.empty());
     CHECK(r.report.stage == cleave::update_stage::downloading);
     CHECK(std::find(p.progress.begin(), p.progress.end(), 100U) == p.progress.end());

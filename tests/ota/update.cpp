@@ -222,7 +222,7 @@ TEST_CASE("several files are fetched one after the other, each proven") {
     cleave::firmware fw = firmware_of(image);
     fw.files.push_back(file_of(second, "http://example.org/b"));
     fw.files[1].method = "Md5";
-    fw.files[1].digest = digest_of(second.bytes, cleave::digest_algorithm::md5);
+    fw.files[1].digest = digest_hex(second.bytes, "MD5");
     SECTION("in one go") {
         flash_device d{k, p};
         d.running = true;

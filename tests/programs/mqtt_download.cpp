@@ -6,6 +6,7 @@
 #include <ota/mqtt_download.hpp>
 
 #include <support/catch.hpp>
+#include <support/digest.hpp>
 
 #include <algorithm>
 #include <chrono>
@@ -45,17 +46,8 @@ std::vector<std::byte> some_bytes(std::size_t n) {
 }
 
 cleave::digest sha256_of(std::span<std::byte const> bytes) {
-    cleave::openssl_hasher h{cleave::digest_algorithm::sha256};
-    std::error_code ec;
-    h.reset(ec);
-    h.update(bytes, ec);
-    std::string hex;
-    for (auto const b : h.finish(ec).view()) {
-        hex += "0123456789abcdef"[std::to_integer<unsigned>(b) >> 4U];
-        hex += "0123456789abcdef"[std::to_integer<unsigned>(b) & 15U];
-    }
-    REQUIRE_FALSE(ec);
-    return cleave::sha256(hex);
+    return cleave::sha256(
+        cleave_test::sha256_hex({reinterpret_cast<char const*>(bytes.data()), bytes.size()}));
 }
 
 // The platform and the way to it. Replies come in the order in which they were asked for, but for
