@@ -177,25 +177,6 @@ struct options {
 
 using usage_error = CLI::ValidationError; // what is wrong with which option
 
-// "0-1024,1025-2048". Whether they fit together is for the planner to say.
-std::vector<cleave::segment> parse_segments(std::string_view text) {
-    std::vector<cleave::segment> list;
-    char const* at = text.data();
-    char const* const end = at + text.size();
-    auto const number = [&](std::uint64_t& to) {
-        auto const [stop, error] = std::from_chars(at, end, to);
-        at = stop;
-        return error == std::errc{};
-    };
-    auto const sign = [&](char c) { return at != end && *at++ == c; };
-    do {
-        cleave::segment& s = list.emplace_back();
-        if (!number(s.first) || !sign('-') || !number(s.last) || (at != end && *at != ','))
-            throw usage_error{"--segments", "write it as 0-1024,1025-2048"};
-    } while (sign(','));
-    return list;
-}
-
 // "512K", "8M", "1G", or plain bytes.
 std::uint64_t parse_size(char const* option, std::string_view text) {
     std::uint64_t size = 0;
@@ -357,7 +338,11 @@ options parse(int argc, char** argv) {
         if (size && plan && plan != "fixed")
             throw usage_error{"--segment-size", "only --plan fixed has segments of one size"};
         if (size) o.plan.is = cleave::fixed_size{parse_size("--segment-size", *size)};
-        if (list) o.plan.is = cleave::listed_segments{parse_segments(*list)};
+        if (list) {
+            auto segments = example::read_segments(*list);
+            if (!segments) throw usage_error{"--segments", "write it as 0-1024,1025-2048"};
+            o.plan.is = cleave::listed_segments{*std::move(segments)};
+        }
         if (rate) o.rate = parse_size("--limit-rate", *rate);
         if (digest) parse_digest(*digest, o);
         if (pieces) parse_pieces(*pieces, o);

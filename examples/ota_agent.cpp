@@ -470,26 +470,6 @@ class agent {
 
 // --- Options -------------------------------------------------------------------------------------
 
-// "0-1024,1025-2048". Whether they fit together, the library says.
-std::vector<cleave::segment> parse_segments(std::string const& text) {
-    std::vector<cleave::segment> list;
-    char const* at = text.c_str();
-    for (;;) {
-        char* end = nullptr;
-        cleave::segment s;
-        s.first = std::strtoull(at, &end, 10);
-        if (end == at || *end != '-') break;
-        at = end + 1;
-        s.last = std::strtoull(at, &end, 10);
-        if (end == at) break;
-        list.push_back(s);
-        if (*end == '\0') return list;
-        if (*end != ',') break;
-        at = end + 1;
-    }
-    throw CLI::ValidationError{"--segments", "write them as 0-1024,1025-2048"};
-}
-
 options parse(int argc, char** argv) {
     options o;
     std::uint64_t segment_size = 0;
@@ -546,11 +526,13 @@ options parse(int argc, char** argv) {
         if (segment_size == 0)
             segment_size = std::max(
                 o.desk.chunk, (o.desk.window - std::min(o.desk.window, o.desk.chunk)) / o.lanes);
-        if (segments.empty()) {
+        auto list = read_segments(segments);
+        if (!list && !segments.empty())
+            throw CLI::ValidationError{"--segments", "write them as 0-1024,1025-2048"};
+        if (list)
+            o.plan.is = cleave::listed_segments{*std::move(list)};
+        else
             o.plan.is = cleave::fixed_size{segment_size};
-        } else {
-            o.plan.is = cleave::listed_segments{parse_segments(segments)};
-        }
         if (o.blocks.block < least_block || o.blocks.block > most_block)
             throw CLI::ValidationError{"--block", "from 256 to 128K"};
     } catch (CLI::ParseError const& e) {

@@ -179,6 +179,15 @@ TEST_CASE("segments that overlap are refused before any connection") {
     CHECK(desk.access_log().empty());
 }
 
+TEST_CASE("segments that cannot be read are a usage error") {
+    for (std::string const text : {"0", "0-1024,", "0--5", "+0-1024", "0-18446744073709551616"}) {
+        auto const agent = run({CLEAVE_BIN_DIR "/ota-agent", "--segments", text});
+        CAPTURE(text, agent.err);
+        CHECK(agent.exit_code == 2);
+        CHECK(contains(agent.err, "write them as 0-1024,1025-2048"));
+    }
+}
+
 TEST_CASE("flash that is too small is an install failure, before anything is fetched") {
     ota_desk desk;
     desk.start_platform({"--size", "200K"});
