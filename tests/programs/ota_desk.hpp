@@ -14,10 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include <poll.h>
 #include <unistd.h>
 
 #include <support/free_port.hpp>
+#include <support/listening_program.hpp>
 #include <support/nginx.hpp>
 #include <support/process.hpp>
 #include <support/temp_dir.hpp>
@@ -34,27 +34,20 @@ struct ota_desk_options {
 
 class ota_desk {
   public:
-    explicit ota_desk(ota_desk_options o = {}) : options_{o}, server_{server_options()} {
-        write_file(dir_ / "ca.pem", test_authority().pem());
-        write_file(dir_ / "server.pem", local_identity().pem());
-        write_file(dir_ / "server.key", local_identity().key_pem());
-        for (int attempt = 0; attempt < 5; ++attempt) {
-            mqtt_port_ = free_port();
-            plain_mqtt_port_ = free_port();
-            write_file(dir_ / "mosquitto.conf", mosquitto_config());
-            if (start_broker()) return;
-        }
-        throw std::runtime_error{"mosquitto does not start; is it installed?"};
-    }
+    explicit ota_desk(ota_desk_options o = {})
+        : options_{o},
+          broker_{"mosquitto",
+                  [this](std::uint16_t port) {
+                      plain_mqtt_port_ = free_port();
+                      write_broker_files(port);
+                      return std::vector<std::string>{"-c", (dir_ / "mosquitto.conf").string()};
+                  }},
+          server_{server_options()} {}
 
     // ---- broker and server ----
 
-    bool start_broker() {
-        broker_.emplace(std::vector<std::string>{search_program("mosquitto"), "-c",
-                                                 (dir_ / "mosquitto.conf").string()});
-        return wait_until_listening(*broker_, mqtt_port_);
-    }
-    void stop_broker() { broker_.reset(); }
+    bool start_broker() { return broker_.start(); }
+    void stop_broker() { broker_.stop(); }
     bool start_server() { return server_.start(); }
     void stop_server() { server_.stop(); }
     // Lines of nginx's log, one for each request of a file that it has answered.
@@ -66,7 +59,7 @@ class ota_desk {
     void start_platform(std::vector<std::string> more = {}) {
         std::vector<std::string> args{CLEAVE_BIN_DIR "/ota-platform",
                                       "--port",
-                                      std::to_string(mqtt_port_),
+                                      std::to_string(broker_.port()),
                                       "--ca",
                                       (dir_ / "ca.pem").string(),
                                       "--www",
@@ -84,9 +77,14 @@ class ota_desk {
 
     // With --once, as all that a test has an end for.
     std::vector<std::string> agent_command(std::vector<std::string> more = {}) const {
-        std::vector<std::string> args{
-            CLEAVE_BIN_DIR "/ota-agent", "--port", std::to_string(mqtt_port_), "--ca",
-            (dir_ / "ca.pem").string(),  "--dir",  device().string(),          "--once"};
+        std::vector<std::string> args{CLEAVE_BIN_DIR "/ota-agent",
+                                      "--port",
+                                      std::to_string(broker_.port()),
+                                      "--ca",
+                                      (dir_ / "ca.pem").string(),
+                                      "--dir",
+                                      device().string(),
+                                      "--once"};
         args.insert(args.end(), more.begin(), more.end());
         return args;
     }
@@ -107,23 +105,18 @@ class ota_desk {
     }
 
   private:
-    // Bounded by 10 seconds.
-    static bool wait_until_listening(child& program, std::uint16_t port) {
-        for (int i = 0; i < 1000 && program.running(); ++i) {
-            if (is_listening(port)) return program.running();
-            ::poll(nullptr, 0, 10);
-        }
-        return false;
-    }
-
-    std::string mosquitto_config() const {
+    void write_broker_files(std::uint16_t port) const {
+        write_file(dir_ / "ca.pem", test_authority().pem());
+        write_file(dir_ / "server.pem", local_identity().pem());
+        write_file(dir_ / "server.key", local_identity().key_pem());
         auto const dir = dir_.path().string();
-        return "listener " + std::to_string(mqtt_port_) + " 127.0.0.1\n" + "cafile " + dir +
-               "/ca.pem\ncertfile " + dir + "/server.pem\nkeyfile " + dir +
-               "/server.key\nlistener " + std::to_string(plain_mqtt_port_) + " 127.0.0.1\n" +
-               "allow_anonymous " + (options_.open ? "true" : "false") +
-               "\npersistence false\nset_tcp_nodelay true\n" +
-               (::geteuid() == 0 ? "user root\n" : "");
+        write_file(dir_ / "mosquitto.conf",
+                   "listener " + std::to_string(port) + " 127.0.0.1\n" + "cafile " + dir +
+                       "/ca.pem\ncertfile " + dir + "/server.pem\nkeyfile " + dir +
+                       "/server.key\nlistener " + std::to_string(plain_mqtt_port_) +
+                       " 127.0.0.1\n" + "allow_anonymous " + (options_.open ? "true" : "false") +
+                       "\npersistence false\nset_tcp_nodelay true\n" +
+                       (::geteuid() == 0 ? "user root\n" : ""));
     }
     // A link holds for as long as the platform says so, which is asked about each request.
     nginx_options server_options() const {
@@ -143,10 +136,9 @@ class ota_desk {
 
     ota_desk_options options_;
     temp_dir dir_;
-    nginx server_; // this, and what follows, goes before the directory
-    std::uint16_t mqtt_port_ = 0;
     std::uint16_t plain_mqtt_port_ = 0;
-    std::optional<child> broker_;
+    listening_program broker_; // these go before the directory
+    nginx server_;
     std::optional<child> platform_;
 };
 

@@ -7,17 +7,12 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <poll.h>
-
 #include "free_port.hpp"
-#include "process.hpp"
+#include "listening_program.hpp"
 #include "temp_dir.hpp"
 
 namespace cleave_test {
@@ -28,34 +23,6 @@ struct proxy_login {
 };
 
 namespace detail {
-
-// A program that listens on a port which it is told. Bounded by 10 seconds.
-class listening_program {
-  public:
-    template <class Args>
-    listening_program(std::string const& name, Args args_for) {
-        auto const program = search_program(name);
-        if (program.empty())
-            throw std::runtime_error{name + " is not installed (apt-get install " + name + ")"};
-        for (int attempt = 0; attempt < 5; ++attempt) {
-            port_ = free_port();
-            std::vector<std::string> args{program};
-            for (auto& a : args_for(port_)) args.push_back(std::move(a));
-            process_.emplace(std::move(args));
-            for (int i = 0; i < 400 && process_->running(); ++i) {
-                if (is_listening(port_)) return;
-                ::poll(nullptr, 0, 5);
-            }
-            process_.reset();
-        }
-        throw std::runtime_error{name + " does not start"};
-    }
-    std::uint16_t port() const { return port_; }
-
-  private:
-    std::uint16_t port_ = 0;
-    std::optional<child> process_;
-};
 
 inline std::string with_login(std::string const& scheme, proxy_login const& login,
                               std::uint16_t port) {
@@ -90,7 +57,7 @@ class tinyproxy {
   private:
     temp_dir dir_;
     proxy_login login_;
-    detail::listening_program program_; // goes before the directory
+    listening_program program_; // goes before the directory
 };
 
 class microsocks {
@@ -113,7 +80,7 @@ class microsocks {
 
   private:
     proxy_login login_;
-    detail::listening_program program_;
+    listening_program program_;
 };
 
 /// Python's: HTTP/1.0, no ranges, one connection for each request.
@@ -139,7 +106,7 @@ class http10_server {
 
   private:
     temp_dir dir_;
-    detail::listening_program program_;
+    listening_program program_;
 };
 
 } // namespace cleave_test
