@@ -32,10 +32,6 @@ using strings = std::vector<std::string>;
 
 namespace {
 
-bool contains(std::string const& text, std::string const& part) {
-    return text.find(part) != std::string::npos;
-}
-
 // Serves half of the object, and the rest once the gate is open.
 fault_handler half_until(gate& g, object const& o) {
     return [&g, &o](fault_connection& c, seen_request const&) {

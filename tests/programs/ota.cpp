@@ -20,9 +20,6 @@ using strings = std::vector<std::string>;
 
 namespace {
 
-bool contains(std::string_view text, std::string_view part) {
-    return text.find(part) != std::string_view::npos;
-}
 std::size_t count(std::string_view text, std::string_view part) {
     std::size_t n = 0;
     for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, at + 1)) ++n;

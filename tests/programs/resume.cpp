@@ -37,10 +37,6 @@ constexpr std::size_t lanes = 4;
 // What a lane asks for again, of what is in place before its first byte, to compare it.
 constexpr std::size_t sample = 4096;
 
-bool contains(std::string const& text, std::string const& part) {
-    return text.find(part) != std::string::npos;
-}
-
 // A server that brings no byte behind the first half of its object until it is told to go on.
 class halting {
   public:

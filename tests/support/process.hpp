@@ -41,6 +41,11 @@ struct process_result {
     std::string err;
 };
 
+// Of what a program said.
+inline bool contains(std::string_view text, std::string_view part) {
+    return text.find(part) != std::string_view::npos;
+}
+
 // A running program. It is found by PATH when its name has no slash, and dies with the thread that
 // started it. Its input is sent and its output read by wait() and wait_for_output(), so one that
 // says more than a pipe holds (64 KiB) stands still until then.
