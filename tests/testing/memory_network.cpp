@@ -264,7 +264,7 @@ TEST_CASE("an attempt to connect ends as was wished") {
     CHECK(reached([](std::size_t) { return arrival::refused; }) ==
           std::error_code{asio::error::connection_refused});
     CHECK(reached([](std::size_t) { return arrival::unresolved; }) ==
-          std::error_code{asio::error::host_not_found});
+          std::error_code{cleave::error::name_not_resolved});
     CHECK(reached([](std::size_t) { return cleave::error::certificate_expired; }) ==
           std::error_code{cleave::error::certificate_expired});
     CHECK(reached([](std::size_t attempt) -> connect_result {

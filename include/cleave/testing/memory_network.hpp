@@ -73,7 +73,7 @@ class connect_result {
     /// What the client is told; no error when accepted, or lost.
     [[nodiscard]] std::error_code error() const noexcept {
         if (arrival_ == arrival::refused) return asio::error::connection_refused;
-        if (arrival_ == arrival::unresolved) return asio::error::host_not_found;
+        if (arrival_ == arrival::unresolved) return cleave::error::name_not_resolved;
         return ec_;
     }
 
@@ -115,7 +115,7 @@ struct memory_network_state {
         if (comes.lost()) return note(connection, "is lost");
         auto const ec = comes.error();
         if (ec == asio::error::connection_refused) return note(connection, "is refused");
-        if (ec == asio::error::host_not_found) return note(connection, "does not resolve");
+        if (ec == cleave::error::name_not_resolved) return note(connection, "does not resolve");
         note(connection, "fails: " + ec.message());
     }
     void note(seen_request const& r) {
