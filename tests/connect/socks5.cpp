@@ -13,6 +13,7 @@
 #include <cleave/base/url.hpp>
 #include <cleave/connect/proxy.hpp>
 #include <cleave/connect/route.hpp>
+#include <cleave/connect/tcp.hpp>
 
 #include <asio/error.hpp>
 #include <asio/io_context.hpp>
@@ -391,6 +392,17 @@ TEST_CASE("any_proxies: socks5 and a name that nobody knows") {
     CHECK((ec == asio::error::host_not_found || ec == asio::error::host_not_found_try_again));
     CHECK(client.context.stopped());
     CHECK(far.quiet());
+}
+
+TEST_CASE("any_proxies: a stream calls a name that nobody knows what it calls it without a proxy") {
+    loopback_listener proxy;
+    asio::io_context context;
+    auto stream =
+        cleave::tcp_connector{}.via(any_proxies{at(proxy, "socks5")}).make(context.get_executor());
+    error_code told;
+    stream.async_connect(to_url("http://origin.invalid/"), [&](error_code ec) { told = ec; });
+    context.run();
+    CHECK(told == error::name_not_resolved);
 }
 
 TEST_CASE("any_proxies: closing the socket ends it while a name is looked up") {

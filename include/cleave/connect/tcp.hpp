@@ -275,7 +275,6 @@ class tcp_stream {
         auto done = [attempt, this](std::error_code ec, auto const& found) mutable {
             // An attempt that was given up on has no handler left, and perhaps no stream.
             if (!attempt->handler) return;
-            if (detail::is_of_resolver(ec)) ec = error::name_not_resolved;
             if (ec) return finish(std::move(attempt), ec);
             race(std::move(attempt), {found.begin(), found.end()});
         };
@@ -324,6 +323,8 @@ class tcp_stream {
     template <class Handler>
     void finish(attempt_ptr<Handler> attempt, std::error_code ec) {
         pending_.reset();
+        // A route may look up names, too.
+        if (detail::is_of_resolver(ec)) ec = error::name_not_resolved;
         if (!ec) {
             socket_ = std::move(attempt->socket);
             layer_ = std::move(attempt->layer);
