@@ -213,7 +213,7 @@ std::vector<contestant> contestants(test_case const& c, place const& p, options 
                                 : c.sha256 ? "client_cleave_digest"
                                            : "client_cleave_plain";
     ours("cleave", role::cleave, program, {}, c.sha256);
-    if (file) ours("cleave, journal", role::cleave, program, {"--journal", "1"}, c.sha256);
+    if (file) ours("cleave, journal", role::cleave, program, {"--journal"}, c.sha256);
     if (c.tls && c.sha256)
         ours("cleave, 2 threads", role::cleave, program, {"--threads", "2"}, c.sha256);
 

@@ -6,20 +6,18 @@
 #pragma once
 
 #include "cost.hpp"
+#include "options.hpp"
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <exception>
 #include <memory>
 #include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -39,11 +37,11 @@ enum class destination : std::uint8_t { file, memory, null };
 
 struct client_options {
     std::string url;
-    std::string way;    // what kind of floor
-    std::string ca;     // whom to trust, a file
-    std::string out;    // of a file
-    std::string object; // of memory: the file to compare with afterwards
-    std::string sha256; // to verify
+    std::string way;
+    std::string ca;
+    std::string out;
+    std::string object;
+    std::string sha256;
     destination to = destination::file;
     std::uint64_t size = 0;
     std::uint64_t lanes = 1;
@@ -52,52 +50,6 @@ struct client_options {
     std::uint64_t lowat = 0;
     bool journal = false;
 };
-
-inline client_options parse_client(int argc, char** argv) {
-    client_options o;
-    for (int i = 1; i + 1 < argc; i += 2) {
-        std::string_view const name = argv[i];
-        std::string_view const value = argv[i + 1];
-        auto const number = [&] {
-            std::uint64_t n = 0;
-            auto const [end, ec] = std::from_chars(value.data(), value.data() + value.size(), n);
-            if (ec != std::errc{} || end != value.data() + value.size())
-                throw std::invalid_argument{"not a number: " + std::string{value}};
-            return n;
-        };
-        if (name == "--url")
-            o.url = value;
-        else if (name == "--way")
-            o.way = value;
-        else if (name == "--ca")
-            o.ca = value;
-        else if (name == "--out")
-            o.out = value;
-        else if (name == "--object")
-            o.object = value;
-        else if (name == "--sha256")
-            o.sha256 = value;
-        else if (name == "--size")
-            o.size = number();
-        else if (name == "--lanes")
-            o.lanes = number();
-        else if (name == "--threads")
-            o.threads = number();
-        else if (name == "--buffer")
-            o.buffer = number();
-        else if (name == "--lowat")
-            o.lowat = number();
-        else if (name == "--journal")
-            o.journal = number() != 0;
-        else if (name == "--to")
-            o.to = value == "file"     ? destination::file
-                   : value == "memory" ? destination::memory
-                                       : destination::null;
-        else
-            throw std::invalid_argument{"unknown option " + std::string{name}};
-    }
-    return o;
-}
 
 /// The caller's memory: there, and touched, before anything is measured.
 class target_memory {
@@ -166,12 +118,28 @@ class meter {
 /// The `main` of a client: `run` downloads, says what it cost, and answers whether all was right.
 template <class F>
 int client_main(int argc, char** argv, F&& run) {
-    try {
-        return run(parse_client(argc, argv)) ? 0 : 1;
-    } catch (std::exception const& e) {
-        std::fprintf(stderr, "%s: %s\n", argv[0], e.what());
-        return 1;
-    }
+    client_options o;
+    auto const take_destination = [&](std::string_view to) {
+        o.to = to == "file"     ? destination::file
+               : to == "memory" ? destination::memory
+                                : destination::null;
+        return true;
+    };
+    return bench_main(argc, argv,
+                      {{"--url URL", "of the object", word(o.url)},
+                       {"--way WAY", "what kind of floor", word(o.way)},
+                       {"--ca FILE", "whom to trust", word(o.ca)},
+                       {"--to WHERE", "file, memory or null", take_destination},
+                       {"--out FILE", "with --to file", word(o.out)},
+                       {"--object FILE", "to compare memory with afterwards", word(o.object)},
+                       {"--sha256 HEX", "to verify", word(o.sha256)},
+                       {"--size N", "of the object, in bytes", number(o.size)},
+                       {"--lanes N", "connections", number(o.lanes)},
+                       {"--threads N", "that run the io_context", number(o.threads)},
+                       {"--buffer N", "of a floor, in bytes", number(o.buffer)},
+                       {"--lowat N", "of a floor: SO_RCVLOWAT", number(o.lowat, 0)},
+                       {"--journal", "keep one", flag(o.journal)}},
+                      [&] { return run(o) ? 0 : 1; });
 }
 
 } // namespace cleave_bench

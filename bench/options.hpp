@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
 namespace cleave_bench {
@@ -46,8 +47,9 @@ inline auto word(std::string& to) {
         return true;
     };
 }
-inline auto number(std::size_t& to, std::size_t least = 1,
-                   std::size_t most = std::numeric_limits<std::size_t>::max()) {
+template <class Number>
+auto number(Number& to, std::type_identity_t<Number> least = 1,
+            std::type_identity_t<Number> most = std::numeric_limits<Number>::max()) {
     return [&to, least, most](std::string_view text) {
         char const* const end = text.data() + text.size();
         auto const [p, ec] = std::from_chars(text.data(), end, to);
