@@ -16130,10 +16130,12 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                     event::job_ended ended{.what = what, .failed = {}, .digest = {}};
                     if (ec) ended.failed = sink_failure(ec);
                     auto strand = self->strand_;
-                    asio::post(strand,
-                               [self = std::move(self), ended = std::move(ended)]() mutable {
-                                   self->answer(std::move(ended));
-                               });
+                    auto memory = self->standby_;
+                    auto back = [self = std::move(self), ended = std::move(ended)]() mutable {
+                        self->answer(std::move(ended));
+                    };
+                    // The consumer could not catch what is thrown here.
+                    asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
                 });
         }
     }

@@ -13,6 +13,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <span>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 using namespace cleave_test;
@@ -89,6 +94,29 @@ TEST_CASE("the only body bytes copied are those that came along with heads") {
         CHECK(std::memcmp(memory.data(), o.bytes.data(), o.bytes.size()) == 0);
         CHECK(report.bytes_copied == along);
     }
+}
+
+TEST_CASE("a consumer that has no memory left ends its chunk all the same") {
+    object const o = object::random(5000, 27);
+    fault_server server{honest(o)};
+    std::vector<std::byte> window(o.bytes.size());
+    std::thread consumer;
+    std::string seen;
+    std::error_code ec;
+    (void)cleave::download(
+        server.url("/r"),
+        cleave::ordered_sink{window, window.size(),
+                             [&](std::span<std::byte const> chunk, cleave::chunk_done done) {
+                                 seen.append(reinterpret_cast<char const*>(chunk.data()),
+                                             chunk.size());
+                                 consumer = std::thread{[done = std::move(done)]() mutable {
+                                     without_memory([&] { done({}); });
+                                 }};
+                             }},
+        cleave::policies<>{}, ec);
+    consumer.join();
+    CHECK_FALSE(ec);
+    CHECK(seen == body(o, 0, o.bytes.size() - 1));
 }
 
 TEST_CASE("from a plain connection into a file, bodies are not seen") {
