@@ -226,9 +226,16 @@ class honest_world {
     bool finished_ = false;
 };
 
+bool cannot_count() {
+    if (!cleave_test::strings_ask_for_nothing()) return false;
+    WARN("left out: this compiler's strings ask for memory that they do not need");
+    return true;
+}
+
 } // namespace
 
 TEST_CASE("ten thousand grants take no memory") {
+    if (cannot_count()) return;
     honest_world w{{.size = 10'000'000, .segment_size = 5000, .grant = 500}};
     w.start();
     // Until every lane has had a few replies.
@@ -251,6 +258,7 @@ TEST_CASE("ten thousand grants take no memory") {
 }
 
 TEST_CASE("requests that grow longer take no memory either") {
+    if (cannot_count()) return;
     // Offsets gain digits as a download goes on, so its requests gain bytes: at some length of the
     // URL they no longer fit where the first one did.
     for (std::size_t n = 1; n <= 130; ++n) {
@@ -273,6 +281,7 @@ TEST_CASE("requests that grow longer take no memory either") {
 }
 
 TEST_CASE("lanes that help a slow one, pieces and an ordered sink take no memory") {
+    if (cannot_count()) return;
     // Within a window there is always somebody who has nothing to do but to help.
     honest_world w{{.size = 10'000'000,
                     .segment_size = 20'000,
@@ -301,6 +310,7 @@ TEST_CASE("lanes that help a slow one, pieces and an ordered sink take no memory
 }
 
 TEST_CASE("hedges take no memory") {
+    if (cannot_count()) return;
     // No steal is ever worth it here; a slow lane is hedged, as far as the budget goes.
     honest_world w{{.size = 10'000'000,
                     .segment_size = 2000,

@@ -7,14 +7,12 @@
 
 #include <cleave/http/request_head.hpp>
 #include <http/read.hpp>
+#include <laws/count_allocations.hpp>
 #include <support/catch.hpp>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -91,22 +89,7 @@ std::string shown(admission const& a) {
 
 std::string refused(error e) { return "refused " + std::to_string(static_cast<int>(e)); }
 
-std::atomic<std::size_t> allocations{0};
-
 } // namespace
-
-// Counts what the library allocates. All forms that Catch uses, for sanitizers hold them to match.
-[[gnu::noinline]] void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
-    ++allocations;
-    return std::malloc(size == 0 ? 1 : size);
-}
-[[gnu::noinline]] void* operator new(std::size_t size) {
-    if (void* const p = operator new(size, std::nothrow)) return p;
-    throw std::bad_alloc{};
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::nothrow_t const&) noexcept { std::free(p); }
 
 TEST_CASE("an honest reply is taken") {
     admission const a = judge(206, honest);
@@ -686,8 +669,10 @@ TEST_CASE("a request and a reply that is taken allocate nothing once the buffers
     once();
     CHECK(shown(to) == "write [300000,399999], chunked, reusable, size 1000000");
     CHECK(request.find("If-Range: ") != std::string::npos);
-    std::size_t const before = allocations;
-    for (int i = 0; i < 100; ++i) once();
-    std::size_t const after = allocations; // read before Catch allocates something itself
-    CHECK(after == before);
+    if (cleave_test::strings_ask_for_nothing())
+        WARN("left out: this compiler's strings ask for memory that they do not need");
+    else
+        CHECK(cleave_test::allocations_of([&] {
+                  for (int i = 0; i < 100; ++i) once();
+              }) == 0);
 }
