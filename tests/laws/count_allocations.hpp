@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 //
-// Counts what a program asks of the heap, by replacing the global operator new, and refuses it
-// where a test wants that. To be included by one source file of a program and no more, for the
-// operators cannot be inline.
+// Counts what a program asks of the heap, by replacing the global operator new and aligned_alloc,
+// and refuses it where a test wants that. To be included by one source file of a program and no
+// more, for the operators cannot be inline.
 
 #pragma once
 
@@ -13,9 +13,9 @@
 
 namespace cleave_test {
 
-/// Calls of operator new by this thread since the program began.
+/// Calls of operator new and aligned_alloc by this thread since the program began.
 inline thread_local std::size_t allocations = 0;
-/// Whether operator new has nothing for this thread.
+/// Whether there is no memory for this thread.
 inline thread_local bool out_of_memory = false;
 
 /// How often `f` asked the heap for memory.
@@ -55,17 +55,21 @@ namespace detail {
     throw std::bad_alloc();
 }
 [[gnu::noinline]] inline void* counted(std::size_t size, std::align_val_t align) {
-    ++allocations;
-    if (out_of_memory) throw std::bad_alloc();
-    auto const a = static_cast<std::size_t>(align);
-    // aligned_alloc wants a multiple of the alignment.
-    if (void* const p = std::aligned_alloc(a, (size + a) / a * a)) return p;
+    if (void* const p = std::aligned_alloc(static_cast<std::size_t>(align), size)) return p;
     throw std::bad_alloc();
 }
 [[gnu::noinline]] inline void released(void* p) noexcept { std::free(p); }
 
 } // namespace detail
 } // namespace cleave_test
+
+// In place of the C library's: Asio gets its memory here.
+extern "C" void* aligned_alloc(std::size_t align, std::size_t size) noexcept {
+    ++cleave_test::allocations;
+    void* p = nullptr;
+    if (cleave_test::out_of_memory || ::posix_memalign(&p, align, size) != 0) return nullptr;
+    return p;
+}
 
 void* operator new(std::size_t size) { return cleave_test::detail::counted(size); }
 void* operator new[](std::size_t size) { return cleave_test::detail::counted(size); }
