@@ -504,8 +504,8 @@ enum class cause {
                "control characters percent-encoded";
     case error::unsupported_scheme: return "the URL's scheme is not supported; use http or https";
     case error::tls_unavailable:
-        return "the URL is https, but this connector speaks no TLS; use tls_connector, "
-               "from <cleave/connect/tls.hpp>";
+        return "the URL is https, but this connector speaks no TLS; use "
+               "policies<>{}.with_connector(tls_connector{}), from <cleave/cleave.hpp>";
     case error::bad_header:
         return "a request header holds a character that HTTP does not allow (CR, LF, NUL or a bad "
                "name); remove it";
@@ -733,8 +733,8 @@ enum class cause {
         return "the server's certificate is for another host; check the URL, and use the name that "
                "the certificate was made for";
     case error::certificate_unknown_issuer:
-        return "nobody trusted has issued the server's certificate; give its CA if it is your own, "
-               "else check that nobody stands between";
+        return "nobody trusted has issued the server's certificate; give its CA (ca_file, or "
+               "SSL_CERT_FILE) if it is your own, else check that nobody stands between";
     case error::certificate_bad:
         return "the server's certificate is not fit for its use (key usage, key size, signature or "
                "chain); ask the server's operator";
