@@ -5,6 +5,10 @@
 // one's own (examples/blocking.cpp), or to plan segments.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "cleave needs C++20: tell the compiler -std=c++20"
+#endif
+
 #include <cleave/base/ascii.hpp>
 #include <cleave/base/crc32c.hpp>
 #include <cleave/base/error.hpp>

@@ -4,6 +4,10 @@
 // Includes no OpenSSL header; `cleave.hpp` adds digests.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "cleave needs C++20: tell the compiler -std=c++20"
+#endif
+
 #include <cleave/base/error.hpp>
 #include <cleave/base/failure.hpp>
 #include <cleave/base/request.hpp>

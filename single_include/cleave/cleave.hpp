@@ -16,6 +16,10 @@
 // and the engine. No I/O, no Asio, no OpenSSL, no exceptions, no run-time types: for a driver of
 // one's own (examples/blocking.cpp), or to plan segments.
 
+#if __cplusplus < 202002L
+#error "cleave needs C++20: tell the compiler -std=c++20"
+#endif
+
 // ---- cleave/base/ascii.hpp ----
 
 // Letters and digits as protocols write them. Those of <cctype> follow the locale, and may be other
@@ -16499,6 +16503,10 @@ class download_for final : handler_holder<Executor, Handler>,
 
 // The front door: download one object, with or without waiting, with policies of your choice.
 // Includes no OpenSSL header; `cleave.hpp` adds digests.
+
+#if __cplusplus < 202002L
+#error "cleave needs C++20: tell the compiler -std=c++20"
+#endif
 
 #include <asio/async_result.hpp>
 #include <asio/io_context.hpp>

@@ -11,6 +11,10 @@
 // and the engine. No I/O, no Asio, no OpenSSL, no exceptions, no run-time types: for a driver of
 // one's own (examples/blocking.cpp), or to plan segments.
 
+#if __cplusplus < 202002L
+#error "cleave needs C++20: tell the compiler -std=c++20"
+#endif
+
 // ---- cleave/base/ascii.hpp ----
 
 // Letters and digits as protocols write them. Those of <cctype> follow the locale, and may be other
