@@ -125,6 +125,7 @@ asio::awaitable<void> fetch(std::string url, std::string digest) {
     auto how = cleave::policies<>{}
                    .with_lanes(cleave::adaptive_lanes{})
                    .with_pace(cleave::token_bucket{20_MB})
+                   .with_connector(cleave::tls_connector{}) // https, and http
                    .with_verify(cleave::sha256(digest))
                    .with_observer(cleave::on_progress(250ms, [](cleave::progress const& p) {
                        std::cerr << p.percent() << " %, " << p.rate << " bytes a second\n";
