@@ -17,7 +17,7 @@ CXX=${CXX:-g++}
 export CXX
 
 all="package package_tls package_plain package_core refused pkg_config pkg_config_core subdirectory
-    subdirectory_core fetch_content single single_core vcpkg conan"
+    subdirectory_core fetch_content clone single single_core vcpkg conan"
 if [ "${1:-}" = --list ]; then
     # shellcheck disable=SC2086
     printf '%s\n' $all
@@ -191,6 +191,18 @@ fetch_content() {
         CMakeLists.txt LICENSE cmake include
     build_project "-DCLEAVE_ARCHIVE=$work/cleave.tar.gz"
     main_works "$work/$name/app"
+}
+
+# The README's first command, with the clone beside the program.
+clone() {
+    mkdir "$work/$name"
+    ln -s "$root" "$work/$name/cleave"
+    cp "$here/plain.cpp" "$work/$name/app.cpp"
+    (cd "$work/$name" && quietly "$CXX" -std=c++20 -Icleave/include app.cpp -pthread)
+    plain_works "$work/$name/a.out"
+    # With an older standard the first thing said is which one it takes.
+    (cd "$work/$name" && "$CXX" -std=c++17 -Icleave/include app.cpp -pthread 2>&1 || :) |
+        head -n 3 | grep -q 'cleave needs C++20' || fail "no word of C++20"
 }
 
 # The header is copied beside the file that includes it; then the command is the README's.
