@@ -3877,8 +3877,8 @@ struct plan_fault {
 /// 3. Equal arguments give equal answers.
 /// 4. `next` is not called when `fault` has found something.
 ///
-/// A planner need not care for slow lanes or the end of a download: the ledger divides what slow
-/// lanes hold among idle ones whatever the planner (see engine/ledger.hpp).
+/// A planner need not care for slow lanes or the end of a download: what slow lanes hold is divided
+/// among idle ones whatever the planner (see engine/stealing.hpp).
 /// Called on the download's strand each time a lane is free; must not block or allocate.
 /// Models: `guided`, `even_split`, `fixed_size`, `listed_segments`.
 template <class P>
