@@ -7,7 +7,15 @@
 
 #if __has_include(<catch2/catch_all.hpp>)
 #include <catch2/catch_all.hpp>
+
+#include <string>
+
 using Catch::Approx;
+// Under the names that version 2 has for them.
+namespace Catch {
+using Matchers::StartsWith;
+inline auto Contains(std::string const& part) { return Matchers::ContainsSubstring(part); }
+} // namespace Catch
 #else
 #include <catch2/catch.hpp>
 #endif
