@@ -165,12 +165,12 @@ TEST_CASE("https: a flood without a byte of the body is a stall (G06)") {
     CHECK(f.report.requests != 0);
 }
 
-TEST_CASE("https: without TLS the message says what to include") {
+TEST_CASE("https: without TLS the message says what to write and to include") {
     fetched const f = fetch(cleave::request{"https://localhost:1/r"}, 1000, 1);
     CHECK(f.ec == error::tls_unavailable);
     REQUIRE(f.report.failed);
     auto const text = f.report.failed->message();
     CAPTURE(text);
-    CHECK(text.find("<cleave/connect/tls.hpp>") != text.npos);
-    CHECK(text.find("tls_connector") != text.npos);
+    CHECK(text.find("<cleave/cleave.hpp>") != text.npos);
+    CHECK(text.find("with_connector(tls_connector{})") != text.npos);
 }
