@@ -338,8 +338,8 @@ try_asio() {
         from=
         [ "$folder" = /usr/include ] || from="-isystem $folder"
         # Up to 1.24 Asio does not see that clang has coroutines.
-        flags="-std=c++20 -O0 $strict $library $from -Iinclude -DASIO_HAS_CO_AWAIT=1
-            -DASIO_HAS_STD_COROUTINE=1"
+        flags="-std=c++20 -O0 $strict $library $from -Iinclude -D_GLIBCXX_ASSERTIONS
+            -DASIO_HAS_CO_AWAIT=1 -DASIO_HAS_STD_COROUTINE=1"
         echo "== Asio $version"
         loopback -DCLEAVE_WITH_OPENSSL
         agent
@@ -354,7 +354,8 @@ try_openssl() {
     need_packages $native_packages openssl
     # OPENSSL_DIR is where another OpenSSL is installed: include and lib or lib64 in it.
     cxx=$(first_of g++-12 g++)
-    flags="-std=c++20 -O0 $strict $library -Iinclude -DOPENSSL_NO_DEPRECATED"
+    flags="-std=c++20 -O0 $strict $library -Iinclude -D_GLIBCXX_ASSERTIONS
+        -DOPENSSL_NO_DEPRECATED"
     libs="-pthread -lssl -lcrypto"
     if [ -n "${OPENSSL_DIR-}" ]; then
         flags="$flags -isystem $OPENSSL_DIR/include"

@@ -34,7 +34,9 @@ class background_service : public asio::execution_context::service {
     }
 
   private:
+    // From Asio 1.28 on called once more when an io_context goes.
     void shutdown() override {
+        if (!pool_) return;
         pool_->stop();
         pool_->join();
         // What was still queued belongs to downloads, and must go while their context is there.
