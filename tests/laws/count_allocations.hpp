@@ -54,31 +54,19 @@ namespace detail {
     if (void* const p = counted_or_null(size)) return p;
     throw std::bad_alloc();
 }
+#if !defined(_WIN32) // which has no aligned_alloc, nor frees what such would give
 [[gnu::noinline]] inline void* counted(std::size_t size, std::align_val_t align) {
     if (void* const p = std::aligned_alloc(static_cast<std::size_t>(align), size)) return p;
     throw std::bad_alloc();
 }
+#endif
 [[gnu::noinline]] inline void released(void* p) noexcept { std::free(p); }
 
 } // namespace detail
 } // namespace cleave_test
 
-// In place of the C library's: Asio gets its memory here.
-extern "C" void* aligned_alloc(std::size_t align, std::size_t size) noexcept {
-    ++cleave_test::allocations;
-    void* p = nullptr;
-    if (cleave_test::out_of_memory || ::posix_memalign(&p, align, size) != 0) return nullptr;
-    return p;
-}
-
 void* operator new(std::size_t size) { return cleave_test::detail::counted(size); }
 void* operator new[](std::size_t size) { return cleave_test::detail::counted(size); }
-void* operator new(std::size_t size, std::align_val_t align) {
-    return cleave_test::detail::counted(size, align);
-}
-void* operator new[](std::size_t size, std::align_val_t align) {
-    return cleave_test::detail::counted(size, align);
-}
 void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
     return cleave_test::detail::counted_or_null(size);
 }
@@ -93,6 +81,21 @@ void operator delete[](void* p, std::nothrow_t const&) noexcept {
 }
 void operator delete(void* p, std::size_t) noexcept { cleave_test::detail::released(p); }
 void operator delete[](void* p, std::size_t) noexcept { cleave_test::detail::released(p); }
+
+#if !defined(_WIN32)
+// In place of the C library's: Asio gets its memory here.
+extern "C" void* aligned_alloc(std::size_t align, std::size_t size) noexcept {
+    ++cleave_test::allocations;
+    void* p = nullptr;
+    if (cleave_test::out_of_memory || ::posix_memalign(&p, align, size) != 0) return nullptr;
+    return p;
+}
+void* operator new(std::size_t size, std::align_val_t align) {
+    return cleave_test::detail::counted(size, align);
+}
+void* operator new[](std::size_t size, std::align_val_t align) {
+    return cleave_test::detail::counted(size, align);
+}
 void operator delete(void* p, std::align_val_t) noexcept { cleave_test::detail::released(p); }
 void operator delete[](void* p, std::align_val_t) noexcept { cleave_test::detail::released(p); }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
@@ -101,3 +104,4 @@ void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
 void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
     cleave_test::detail::released(p);
 }
+#endif
