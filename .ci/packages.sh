@@ -12,6 +12,15 @@ is_installed() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok ins
 
 is_to_be_had() { apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [^(]'; }
 
+add_optional() {
+    for package in $optional; do
+        case " $missing " in
+            *" $package "*) ;;
+            *) ! is_to_be_had "$package" || missing="$missing $package" ;;
+        esac
+    done
+}
+
 install_missing() {
     missing=
     optional=
@@ -21,9 +30,7 @@ install_missing() {
             *) is_installed "$package" || missing="$missing $package" ;;
         esac
     done
-    for package in $optional; do
-        ! is_to_be_had "$package" || missing="$missing $package"
-    done
+    add_optional
     [ -n "$missing" ] || return 0
 
     echo "== Installing:$missing"
@@ -47,12 +54,7 @@ install_missing() {
     fi
     $as_root apt-get update -qq
     # What is to be had may be known only now.
-    for package in $optional; do
-        case " $missing " in
-            *" $package "*) ;;
-            *) ! is_to_be_had "$package" || missing="$missing $package" ;;
-        esac
-    done
+    add_optional
     # shellcheck disable=SC2086
     $as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $missing
