@@ -368,14 +368,20 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                                       Then then) {
         return [self = this->shared_from_this(), memory = std::move(memory), work, then]() mutable {
             auto outcome = work(*self);
-            // The last owner must not be the thread that runs this.
-            auto strand = self->strand_;
-            auto back = [self = std::move(self), then, outcome = std::move(outcome)]() mutable {
-                then(*self, std::move(outcome));
-            };
-            // Nobody could catch what is thrown here.
-            asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
+            post_back(std::move(self), std::move(memory),
+                      [then, outcome = std::move(outcome)](download_op& op) mutable {
+                          then(op, std::move(outcome));
+                      });
         };
+    }
+    // Calls `f(op)` on the strand. For who could not catch what is thrown here, and must not be the
+    // last owner either.
+    template <class F>
+    static void post_back(std::shared_ptr<download_op> self, std::shared_ptr<standby_memory> memory,
+                          F f) {
+        auto strand = self->strand_;
+        auto back = [self = std::move(self), f = std::move(f)]() mutable { f(*self); };
+        asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
     }
 
     void perform(action::run const& a) {
@@ -467,13 +473,11 @@ class download_op : public std::enable_shared_from_this<download_op<Executor, Si
                 [self = this->shared_from_this(), what = a.what](std::error_code ec) mutable {
                     event::job_ended ended{.what = what, .failed = {}, .digest = {}};
                     if (ec) ended.failed = sink_failure(ec);
-                    auto strand = self->strand_;
                     auto memory = self->standby_;
-                    auto back = [self = std::move(self), ended = std::move(ended)]() mutable {
-                        self->answer(std::move(ended));
-                    };
-                    // The consumer could not catch what is thrown here.
-                    asio::post(strand, posted_with_standby{std::move(memory), std::move(back)});
+                    post_back(std::move(self), std::move(memory),
+                              [ended = std::move(ended)](download_op& op) mutable {
+                                  op.answer(std::move(ended));
+                              });
                 });
         }
     }
